@@ -1,0 +1,1 @@
+"""HOW a model runs: one file per way, three methods each. WHEN it runs is decided in inference/."""

@@ -1,0 +1,94 @@
+"""The schema of a bundle: what manifest.json, policy.yaml and golden.jsonl may say."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from interlock_server.strict import Settings
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class MemberReads(Settings):
+    """What a member is shown; sizes count special tokens."""
+
+    input: Literal["exchange", "sentences", "characters"] = "exchange"
+    views: list[Literal["raw", "canonical"]] = ["raw", "canonical"]
+    uncased: bool = True
+    tokens_max: int = Field(default=256, ge=16, le=8192)
+    prompt_tokens_max: int = Field(default=48, ge=0, le=4096)
+    chars_max: int = Field(default=400, ge=16, le=65_536)
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> "MemberReads":
+        if "raw" not in self.views:
+            raise ValueError("views must name raw, which covers the completion")
+        if self.input == "exchange" and self.prompt_tokens_max > self.tokens_max // 2:
+            raise ValueError("prompt_tokens_max must leave at least half of tokens_max for the completion")
+        return self
+
+
+class ScoreMapFile(Settings):
+    """Knots of the map from the log-odds of a score to a log-likelihood ratio."""
+
+    logits: list[Finite]
+    llrs: list[Finite]
+
+
+class MemberManifest(Settings):
+    """One classifier: how it runs, what it reads, what it covers, and what its scores mean."""
+
+    name: Name
+    kind: Name
+    backend: Literal["onnx", "linear", "scripted"]
+    categories: list[Name] = Field(min_length=1)
+    reads: MemberReads = MemberReads()
+    files: dict[Literal["model", "tokenizer"], FileName]
+    score_maps: dict[Name, ScoreMapFile]
+    golden_tolerance: float = Field(default=0.02, gt=0, le=0.2)
+    training_story: str = ""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "MemberManifest":
+        if set(self.score_maps) != set(self.categories):
+            raise ValueError("score_maps must have one map for each of the member's categories")
+        if "model" not in self.files or (self.backend == "onnx" and "tokenizer" not in self.files):
+            raise ValueError("files must name the model, and for onnx the tokenizer")
+        return self
+
+
+class Manifest(Settings):
+    """The whole bundle. `files` has every file of the folder but the manifest itself."""
+
+    format: Literal[1]
+    name: Name
+    categories: list[Name] = Field(min_length=1)
+    members: list[MemberManifest] = Field(min_length=1)
+    policy: FileName
+    golden: FileName
+    files: dict[FileName, Digest]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Manifest":
+        names = [member.name for member in self.members]
+        if len(set(names)) != len(names):
+            raise ValueError("members must have different names")
+        for member in self.members:
+            unknown = set(member.categories) - set(self.categories)
+            if unknown:
+                raise ValueError(f"member {member.name} covers unknown categories: {', '.join(sorted(unknown))}")
+        used = {self.policy, self.golden, *(file for member in self.members for file in member.files.values())}
+        if missing := sorted(used - set(self.files)):
+            raise ValueError(f"files has no digest for {', '.join(missing)}")
+        return self
+
+
+class GoldenExchange(Settings):
+    """An exchange with the scores that every member must reproduce within its tolerance: member -> category -> score."""
+
+    prompt: str
+    completion: str
+    scores: dict[Name, dict[Name, Annotated[float, Field(ge=0, le=1)]]]

@@ -1,0 +1,68 @@
+"""The one configuration file. Each part's settings live beside the part; here they are only put together.
+
+`INTERLOCK__SECTION__KEY=value` in the environment overrides a key; nothing else in the server reads the environment.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from interlock_server.bundles import DEFAULT_BUNDLE, DEFAULT_BUNDLE_DIGEST
+from interlock_server.errors import ConfigError
+from interlock_server.inference.settings import InferenceSettings
+from interlock_server.strict import Settings, read_mapping, validate
+from interlock_server.transport.settings import TransportSettings, is_loopback
+
+ENVIRONMENT_PREFIX = "INTERLOCK__"
+
+
+class BundleSettings(Settings):
+    """Which ensemble to run. Another than the one that ships must be pinned by its digest."""
+
+    path: str = str(DEFAULT_BUNDLE)
+    digest: str = Field(default=DEFAULT_BUNDLE_DIGEST, pattern=r"^sha256:[0-9a-f]{64}$")
+    policy: str | None = None
+    """A policy file instead of the bundle's own."""
+
+
+class Config(Settings):
+    """Everything that can be configured."""
+
+    bundle: BundleSettings = BundleSettings()
+    inference: InferenceSettings = Field(default_factory=InferenceSettings)
+    transport: TransportSettings = TransportSettings()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _not_open_to_all(self) -> "Config":
+        for address in (self.transport.address, self.transport.http_address):
+            if not is_loopback(address) and not self.transport.insecure:
+                raise ValueError(
+                    f"transport: {address} can be reached by others without TLS; set insecure to accept that"
+                )
+        return self
+
+
+def load_config(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
+    """The configuration from a file and the environment; raises ConfigError naming the file and the field."""
+    content: dict[str, Any] = dict(read_mapping(path)) if path else {}
+    for name, value in (os.environ if environment is None else environment).items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            _override(content, name, value)
+    return validate(Config, content, path.name if path else "config")
+
+
+def _override(content: dict[str, Any], name: str, value: str) -> None:
+    *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+    for section in sections:
+        inner = content.get(section)
+        content[section] = dict(inner) if isinstance(inner, Mapping) else {}
+        content = content[section]
+    try:
+        content[key] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: is not a YAML value") from error

@@ -1,0 +1,135 @@
+"""Thresholds, as values that cannot be wrong: a Policy that exists can both withhold and release. Files are read elsewhere."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from interlock_server.decision.panel_score import IDENTITY_MAP, ScoreMap
+from interlock_server.decision.verdict import Action, Reason
+
+
+class PolicyError(ValueError):
+    """The policy contradicts itself; `field` is the path of the value that is wrong."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+@dataclass(frozen=True)
+class MemberRule:
+    """How one member counts in one category: `weight` and `offset` in the panel score, clear below `clear_below`."""
+
+    weight: float
+    offset: float
+    clear_below: float
+    score_map: ScoreMap = IDENTITY_MAP
+
+
+@dataclass(frozen=True)
+class CategoryRule:
+    """The dials of one category and the members that it requires."""
+
+    release_below: float
+    harmful_at: float
+    members: Mapping[str, MemberRule]
+    single_member_acknowledged: bool = False
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A complete set of thresholds. `tolerance` covers what batch mates, providers and quantisation can do to a score."""
+
+    categories: Mapping[str, CategoryRule]
+    tolerance: float = 0.05
+    ood_alpha: float | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one exchange may cost; more is refused, never cut."""
+
+    completion_bytes_max: int = 65_536
+    prompt_bytes_max: int = 262_144
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Profiles and what to do. Raises PolicyError on construction when a value is impossible or a dial does nothing."""
+
+    name: str
+    profiles: Mapping[str, Profile]
+    default_profile: str
+    kinds: Mapping[str, str]
+    """Member -> kind of model; two members of one kind do not make an ensemble."""
+    shadow: tuple[str, ...] = ()
+    latency_budget_ms: int = 2_000
+    certificate_required: bool = False
+    margin_comparable: bool = False
+    actions: Mapping[Reason, Action] = field(default_factory=dict)
+    limits: Limits = Limits()
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if self.default_profile not in self.profiles:
+            raise PolicyError("default_profile", f"there is no profile {self.default_profile!r}")
+        for limit in ("completion_bytes_max", "prompt_bytes_max"):
+            _check(getattr(self.limits, limit) >= 1, f"limits.{limit}", "must be at least 1")
+        _check(self.latency_budget_ms >= 1, "latency_budget_ms", "must be at least 1")
+        for name, profile in self.profiles.items():
+            _check_profile(profile, f"profiles.{name}", self)
+
+    @property
+    def required_members(self) -> tuple[str, ...]:
+        """Every member that some profile requires in some category, sorted."""
+        rules = (rule for profile in self.profiles.values() for rule in profile.categories.values())
+        return tuple(sorted({member for rule in rules for member in rule.members}))
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Every member that is asked: the required ones and the shadows."""
+        return tuple(sorted({*self.required_members, *self.shadow}))
+
+
+def _check(holds: bool, path: str, message: str) -> None:
+    if not holds:
+        raise PolicyError(path, message)
+
+
+def _check_profile(profile: Profile, path: str, policy: Policy) -> None:
+    _check(bool(profile.categories), f"{path}.categories", "must name at least one category")
+    _check(math.isfinite(profile.tolerance) and profile.tolerance >= 0, f"{path}.tolerance", "must be 0 or more")
+    alpha = profile.ood_alpha
+    _check(alpha is None or 0 < alpha < 1, f"{path}.ood_alpha", "must be between 0 and 1")
+    for category, rule in profile.categories.items():
+        _check_category(rule, f"{path}.categories.{category}", profile.tolerance, policy)
+
+
+def _check_category(rule: CategoryRule, path: str, tolerance: float, policy: Policy) -> None:
+    _check(math.isfinite(rule.release_below), f"{path}.release_below", "must be finite")
+    _check(math.isfinite(rule.harmful_at), f"{path}.harmful_at", "must be finite")
+    _check(rule.release_below <= rule.harmful_at, f"{path}.release_below", "must not be above harmful_at")
+    # A panel score is 0 or more: at or below the tolerance, the dial would withhold everything.
+    _check(rule.release_below > tolerance, f"{path}.release_below", f"must be above the tolerance {tolerance}")
+    kinds = {policy.kinds.get(member, "") for member in rule.members}
+    if len(kinds) < 2 and not (rule.single_member_acknowledged and rule.members):
+        raise PolicyError(
+            f"{path}.members",
+            "must require two or more members of different kind, or say `single_member: acknowledged`",
+        )
+    for member, member_rule in rule.members.items():
+        _check(member in policy.kinds, f"{path}.members.{member}", "is not a member of the ensemble")
+        _check(member not in policy.shadow, f"{path}.members.{member}", "is required and a shadow at once")
+        _check_member(member_rule, f"{path}.members.{member}", tolerance)
+    _check(any(m.weight > 0 for m in rule.members.values()), f"{path}.members", "must have a weight above 0")
+
+
+def _check_member(rule: MemberRule, path: str, tolerance: float) -> None:
+    for name in ("weight", "offset", "clear_below"):
+        _check(math.isfinite(getattr(rule, name)), f"{path}.{name}", "must be finite")
+    _check(rule.weight >= 0, f"{path}.weight", "must be 0 or more")
+    low, high = rule.score_map.llr_min, rule.score_map.llr_max
+    _check(
+        rule.clear_below - tolerance > low, f"{path}.clear_below", f"can never be met: scores map to {low:.2f} or more"
+    )
+    _check(rule.clear_below <= high, f"{path}.clear_below", f"can never be missed: scores map to {high:.2f} or less")

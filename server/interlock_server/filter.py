@@ -1,0 +1,142 @@
+"""SafetyFilter.screen: an exchange becomes views, the panel is asked, `decide` decides. Read this second.
+
+Whatever goes wrong on the way becomes evidence; `decide` is the only place from which a RELEASE can come.
+"""
+
+import asyncio
+import hashlib
+import time
+import uuid
+from dataclasses import dataclass
+
+from interlock_server.decision.decide import decide
+from interlock_server.decision.evidence import Evidence, MissingCause, not_asked
+from interlock_server.decision.policy import Policy
+from interlock_server.decision.verdict import Reason, Verdict
+from interlock_server.inference.panel import Panel
+from interlock_server.inference.scoring import MemberReport, absent
+from interlock_server.log import log_failure
+from interlock_server.metrics import Metrics
+from interlock_server.text.exchange import Exchange, decode
+
+# Reading a text of this size takes about a millisecond; longer ones are read off the event loop.
+_READ_INLINE_BYTES = 4_096
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a caller asks: texts as they came, and what may tighten the policy. `deadline_s` is on the monotonic clock."""
+
+    prompt: bytes
+    completion: bytes
+    profile: str = ""
+    extra_margin: float = 0.0
+    deadline_s: float = float("inf")
+    observed_only: bool = False
+
+
+@dataclass(frozen=True)
+class Screening:
+    """A verdict with what led to it; everything that replay needs."""
+
+    verdict: Verdict
+    evidence: Evidence
+    reports: tuple[MemberReport, ...]
+    completion_sha256: bytes
+    verdict_id: str
+    total_s: float
+    observed_only: bool = False
+
+
+class SafetyFilter:
+    """Screens exchanges under one policy with one panel."""
+
+    def __init__(self, panel: Panel, policy: Policy, reply_reserve_s: float, metrics: Metrics) -> None:
+        self.panel = panel
+        self.policy = policy
+        self._reply_reserve_s = reply_reserve_s
+        self._metrics = metrics
+
+    async def screen(self, request: Request, rpc: str = "Screen", refused: Reason | None = None) -> Screening:
+        """One verdict, before the deadline; never raises, except that cancelling it cancels the work.
+
+        `refused` is a reason not to ask the members at all, such as OVERLOADED.
+        """
+        begun_s = time.monotonic()
+        reports: tuple[MemberReport, ...] = ()
+        try:
+            evidence, reports = await self._gather(request, begun_s, refused)
+            verdict = decide(evidence, self.policy)
+        except Exception as error:  # becomes an alarm in the evidence, and `decide` sees to the rest
+            log_failure("screen", error)
+            evidence = self._refused(request, Reason.INTERNAL_ERROR)
+            verdict = decide(evidence, self.policy)
+        screening = Screening(
+            verdict,
+            evidence,
+            reports or tuple(absent(name, MissingCause.NOT_ASKED) for name in self.policy.members),
+            hashlib.sha256(request.completion).digest(),
+            str(uuid.uuid4()),
+            time.monotonic() - begun_s,
+            request.observed_only,
+        )
+        self._count(screening, rpc)
+        return screening
+
+    async def _gather(
+        self, request: Request, begun_s: float, refused: Reason | None
+    ) -> tuple[Evidence, tuple[MemberReport, ...]]:
+        """The evidence on an exchange: the members' reports, or the reason why they were not asked."""
+        exchange = refused or await self._read(request)
+        if isinstance(exchange, Reason):
+            return self._refused(request, exchange), ()
+        budget_s = self.policy.latency_budget_ms / 1000
+        deadline_s = min(request.deadline_s - self._reply_reserve_s, begun_s + budget_s)
+        if deadline_s <= time.monotonic():
+            return self._refused(request, Reason.DEADLINE), ()
+        reports = tuple(await self.panel.ask(exchange, deadline_s))
+        members = tuple(report.evidence for report in reports)
+        return Evidence(members, request.profile, request.extra_margin), reports
+
+    async def _read(self, request: Request) -> Exchange | Reason:
+        """The exchange, decoded and with its views made; or why it cannot be judged."""
+        limits = self.policy.limits
+        if len(request.completion) > limits.completion_bytes_max or len(request.prompt) > limits.prompt_bytes_max:
+            return Reason.INPUT_TOO_LONG
+        if len(request.completion) + len(request.prompt) > _READ_INLINE_BYTES:
+            return await asyncio.to_thread(_exchange, request)
+        return _exchange(request)
+
+    def _refused(self, request: Request, reason: Reason) -> Evidence:
+        return not_asked(self.policy.members, reason, request.profile, request.extra_margin)
+
+    def _count(self, screening: Screening, rpc: str) -> None:
+        verdict, metrics = screening.verdict, self._metrics
+        first = verdict.reasons[0] if verdict.reasons else ""
+        metrics.verdicts.labels(verdict.decision, first).inc()
+        metrics.screen_seconds.labels(rpc, verdict.decision).observe(screening.total_s)
+        if verdict.margin is not None:
+            metrics.margin.observe(verdict.margin)
+        if verdict.disagreement is not None:
+            metrics.disagreement.observe(verdict.disagreement)
+        if screening.observed_only and not verdict.released:
+            metrics.enforcement_observed.inc()
+        for result in verdict.categories:
+            if result.reasons:
+                metrics.withheld.labels(result.category, result.reasons[0]).inc()
+            for member in result.dissenters:
+                metrics.dissent.labels(member, result.category).inc()
+        for item in screening.evidence.members:
+            if item.missing is not None:
+                metrics.missing.labels(item.member, item.missing).inc()
+            for category, score in item.scores.items():
+                metrics.member_score.labels(item.member, category).observe(score)
+
+
+def _exchange(request: Request) -> Exchange | Reason:
+    prompt, completion = decode(request.prompt), decode(request.completion)
+    if prompt is None or completion is None:
+        return Reason.INPUT_UNREADABLE
+    exchange = Exchange(prompt, completion)
+    canonical = exchange.views[-1].text  # made here, once, and not in every lane
+    return exchange if canonical.strip() else Reason.INPUT_EMPTY

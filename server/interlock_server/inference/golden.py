@@ -1,0 +1,37 @@
+"""The proof that a member is the one that was calibrated: it must reproduce the scores of the golden exchanges."""
+
+import time
+from collections.abc import Sequence
+
+from interlock_server.bundle.manifest import GoldenExchange, MemberManifest
+from interlock_server.errors import BundleError
+from interlock_server.inference.scoring import Job, Member, MemberReport, perform
+from interlock_server.text.exchange import Exchange
+
+_BUDGET_S = 30.0
+
+
+def check_golden(member: Member, manifest: MemberManifest, golden: Sequence[GoldenExchange]) -> list[tuple[int, float]]:
+    """Scores every golden exchange; returns (bytes, seconds) of each run, which also warms the model up.
+
+    Raises BundleError when a score is missing or further off than the member's tolerance.
+    """
+    costs = []
+    for number, row in enumerate(golden, 1):
+        exchange = Exchange(row.prompt, row.completion)
+        report = _score(member, exchange)
+        if report.evidence.missing is not None or not report.evidence.coverage_complete:
+            raise BundleError(f"member {member.name}: gives no complete evidence on golden exchange {number}")
+        for category, expected in row.scores[member.name].items():
+            off = abs(report.evidence.scores[category] - expected)
+            if not off <= manifest.golden_tolerance:
+                raise BundleError(
+                    f"member {member.name}: {category} of golden exchange {number} is off by {off:.3f}, "
+                    f"more than its tolerance {manifest.golden_tolerance}"
+                )
+        costs.append((exchange.completion_bytes, report.read_s + report.infer_s))
+    return costs
+
+
+def _score(member: Member, exchange: Exchange) -> MemberReport:
+    return perform(Job(member, exchange, time.monotonic() + _BUDGET_S, 0, done=lambda report: None))

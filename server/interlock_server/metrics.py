@@ -1,0 +1,66 @@
+"""Every metric, declared once, as objects on a registry of their own. No judged text and nothing a caller wrote is a label."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+# Dense where verdicts live, from half a millisecond to the longest budget.
+SECONDS = (
+    0.0005,
+    0.001,
+    0.002,
+    0.003,
+    0.005,
+    0.0075,
+    0.01,
+    0.015,
+    0.02,
+    0.03,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+)
+NATS = (-10, -5, -2, -1, -0.5, 0, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10)
+SCORES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.997, 0.999, 1)
+
+
+class Metrics:
+    """The instruments of one server; histograms are in seconds and nats."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=self.registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, registry=self.registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
+
+        self.verdicts = counter("interlock_verdicts", "Verdicts by decision and first reason.", "decision", "reason")
+        self.withheld = counter("interlock_withheld", "Withheld verdicts by category and reason.", "category", "reason")
+        self.dissent = counter("interlock_dissent", "A member was not clear while another was.", "member", "category")
+        self.missing = counter("interlock_missing", "Members without complete evidence.", "member", "cause")
+        self.screen_seconds = histogram("interlock_screen_seconds", "Time to a verdict.", SECONDS, "rpc", "decision")
+        self.member_seconds = histogram("interlock_member_seconds", "Time of a member.", SECONDS, "member", "phase")
+        self.margin = histogram("interlock_margin", "Margins of verdicts, in nats.", NATS)
+        self.disagreement = histogram("interlock_disagreement", "Spread of the members, in nats.", NATS)
+        self.member_score = histogram("interlock_member_score", "Scores of members.", SCORES, "member", "category")
+        self.enforcement_observed = counter("interlock_enforcement_observed", "Withheld verdicts that callers ignore.")
+        self.queue_depth = gauge("interlock_queue_depth", "Jobs that wait for a lane.", "lane")
+        self.lanes_lost = gauge("interlock_lanes_lost", "Threads that a hung model still holds.")
+        self.in_flight = gauge("interlock_requests_in_flight", "Requests being answered.")
+        self.admission_refused = counter("interlock_admission_refused", "Refusals before any work.", "why")
+        self.breaker_state = gauge("interlock_breaker_state", "0 closed, 1 half open, 2 open.", "member")
+        self.certificate_valid = gauge("interlock_certificate_valid", "1 while the policy's certificate holds.")
+        self.info = gauge("interlock_info", "What is running.", "bundle", "policy", "build", "provider")
+        self.rpc_started = counter("grpc_server_started", "RPCs begun.", "grpc_type", "grpc_service", "grpc_method")
+        rpc_labels = ("grpc_type", "grpc_service", "grpc_method")
+        self.rpc_handled = counter("grpc_server_handled", "RPCs ended.", *rpc_labels, "grpc_code")
+        self.rpc_seconds = histogram("grpc_server_handling_seconds", "Time of RPCs.", SECONDS, *rpc_labels)

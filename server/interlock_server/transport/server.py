@@ -1,0 +1,60 @@
+"""The gRPC server: options, health, reflection, start and drain."""
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from interlock.v1 import safety_filter_pb2 as pb
+from interlock.v1 import safety_filter_pb2_grpc as pb_grpc
+
+from interlock_server.errors import ConfigError
+from interlock_server.metrics import Metrics
+from interlock_server.transport.interceptors import RpcMetrics
+from interlock_server.transport.settings import TransportSettings
+
+SERVICE = pb.DESCRIPTOR.services_by_name["SafetyFilterService"].full_name
+
+
+class GrpcServer:
+    """Binds its port on construction; its health is NOT_SERVING until `say_serving`, and again while it drains."""
+
+    def __init__(
+        self, settings: TransportSettings, service: pb_grpc.SafetyFilterServiceServicer, metrics: Metrics
+    ) -> None:
+        limits = settings.message_bytes_max
+        self._server = grpc.aio.server(
+            interceptors=[RpcMetrics(metrics)],
+            options=[
+                ("grpc.max_receive_message_length", limits),
+                ("grpc.max_send_message_length", limits),
+                ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a replica
+            ],
+            # Beyond this the transport itself refuses; up to it, refusals are verdicts.
+            maximum_concurrent_rpcs=2 * settings.in_flight_max,
+        )
+        self._health = health.aio.HealthServicer()
+        self._settings = settings
+        pb_grpc.add_SafetyFilterServiceServicer_to_server(service, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        try:
+            self.port = int(self._server.add_insecure_port(settings.address))
+        except RuntimeError as error:
+            raise ConfigError(f"transport.address: cannot listen on {settings.address}; is the port in use?") from error
+
+    async def start(self) -> None:
+        """Begins to accept connections."""
+        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._server.start()
+
+    async def say_serving(self) -> None:
+        """Call when every required member is warm."""
+        await self._say(health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self) -> None:
+        """Says NOT_SERVING, refuses new requests, and gives those in flight the time to finish."""
+        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._server.stop(self._settings.drain_seconds)
+
+    async def _say(self, status: int) -> None:
+        for service in ("", SERVICE):
+            await self._health.set(service, status)

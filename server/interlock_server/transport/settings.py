@@ -1,0 +1,47 @@
+"""The settings of the edge."""
+
+import ipaddress
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from interlock_server.strict import Settings
+
+DetailName = Literal["decision", "reasons", "full"]
+
+
+class TransportSettings(Settings):
+    """Addresses, and limits on everything that a caller controls."""
+
+    address: str = "127.0.0.1:50051"
+    http_address: str = "127.0.0.1:50052"
+    insecure: bool = False
+    """Allows to listen without TLS on an address that others can reach."""
+    detail_max: DetailName | None = None
+    """The most that a caller is told; by default `full` on loopback and `reasons` elsewhere."""
+    message_bytes_max: int = Field(default=16 * 1024 * 1024, ge=1024, le=256 * 1024 * 1024)
+    in_flight_max: int = Field(default=1024, ge=1, le=100_000)
+    batch_size_max: int = Field(default=256, ge=1, le=10_000)
+    drain_seconds: float = Field(default=10.0, ge=0, le=600)
+
+    @field_validator("address", "http_address")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, separator, port = value.rpartition(":")
+        if not (separator and host and port.isdigit() and int(port) < 65_536):
+            raise ValueError("must be HOST:PORT")
+        return value
+
+    @property
+    def detail_granted(self) -> DetailName:
+        """The most that a caller is told."""
+        return self.detail_max or ("full" if is_loopback(self.address) else "reasons")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach HOST:PORT."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

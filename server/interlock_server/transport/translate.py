@@ -1,0 +1,172 @@
+"""Between the contract and the filter's own types, by tables. Enums have the same names on both sides, which a test holds."""
+
+import math
+from collections.abc import Callable, Collection, Iterable
+
+from google.protobuf.duration_pb2 import Duration
+from interlock.v1 import safety_filter_pb2 as pb
+
+from interlock_server.bundle.load import Bundle
+from interlock_server.decision.evidence import CertificateState
+from interlock_server.decision.policy import Policy
+from interlock_server.decision.verdict import Action, CategoryResult, Reason
+from interlock_server.filter import Request, Screening
+from interlock_server.inference.scoring import Member, MemberReport
+from interlock_server.text.exchange import joined_turns
+from interlock_server.transport.settings import DetailName
+
+SPEAKERS = {pb.SPEAKER_SYSTEM: "system", pb.SPEAKER_USER: "user", pb.SPEAKER_ASSISTANT: "assistant"}
+DETAILS: dict[DetailName, int] = {"decision": 1, "reasons": 2, "full": 3}
+
+
+class InvalidRequest(ValueError):
+    """The request cannot be understood; the message names the field and the limit, and holds no text."""
+
+
+def to_request(
+    exchange: pb.Exchange, asked: pb.ScreenRequest | pb.ScreenBatchRequest, policy: Policy, deadline_s: float
+) -> Request:
+    """What the filter is asked; raises InvalidRequest."""
+    if asked.profile and asked.profile not in policy.profiles:
+        raise InvalidRequest(f"profile: the policy has {', '.join(sorted(policy.profiles))}")
+    if not (math.isfinite(asked.extra_margin) and asked.extra_margin >= 0):
+        raise InvalidRequest("extra_margin: must be finite and 0 or more")
+    if exchange.prompt and exchange.turns:
+        raise InvalidRequest("exchange: has both a prompt and turns")
+    return Request(
+        prompt=exchange.prompt or _joined(exchange.turns),
+        completion=exchange.completion,
+        profile=asked.profile,
+        extra_margin=asked.extra_margin,
+        deadline_s=deadline_s,
+        observed_only=asked.enforcement == pb.ENFORCEMENT_OBSERVE,
+    )
+
+
+def to_verdict(
+    screening: Screening, asked: int, granted: DetailName, shadow: Collection[str], digests: pb.Digests
+) -> pb.Verdict:
+    """The verdict with as much detail as was asked for and is granted."""
+    verdict = screening.verdict
+    detail = min(asked or pb.DETAIL_REASONS, DETAILS[granted])
+    message = pb.Verdict(
+        decision=pb.DECISION_RELEASE if verdict.released else pb.DECISION_WITHHOLD,
+        verdict_id=screening.verdict_id,
+        completion_sha256=screening.completion_sha256,
+        action=pb.ACTION_UNSPECIFIED if verdict.action is Action.NONE else pb.Action.Value(f"ACTION_{verdict.action}"),
+        retryable=verdict.retryable,
+        retry_after=_duration(verdict.retry_after_ms / 1000),
+        enforcement=pb.ENFORCEMENT_OBSERVE if screening.observed_only else pb.ENFORCEMENT_ENFORCE,
+        profile=verdict.profile,
+    )
+    if detail >= pb.DETAIL_REASONS:
+        message.reasons.extend(_reasons(verdict.reasons))
+        message.timing.CopyFrom(_timing(screening))
+        message.digests.CopyFrom(digests)
+    if detail >= pb.DETAIL_FULL:
+        message.margin_comparable = verdict.margin_comparable
+        if verdict.margin is not None:
+            message.margin = verdict.margin
+        if verdict.disagreement is not None:
+            message.disagreement = verdict.disagreement
+        message.categories.extend(map(_category, verdict.categories))
+    for report in screening.reports:
+        if detail >= pb.DETAIL_FULL or (detail >= pb.DETAIL_REASONS and report.evidence.missing):
+            message.members.append(_member(report, verdict.categories, report.evidence.member in shadow, detail))
+    return message
+
+
+def to_ensemble(bundle: Bundle, members: Iterable[Member], digests: pb.Digests) -> pb.GetEnsembleResponse:
+    """What is in force."""
+    manifests = {manifest.name: manifest for manifest in bundle.manifest.members}
+    policy = bundle.policy
+    described = [
+        pb.EnsembleMember(
+            name=member.name,
+            kind=manifests[member.name].kind,
+            role=pb.MEMBER_ROLE_SHADOW if member.name in policy.shadow else pb.MEMBER_ROLE_REQUIRED,
+            backend=manifests[member.name].backend,
+            provider=member.backend.provider,
+            categories=member.categories,
+            digest=bundle.member_digest(manifests[member.name]),
+            training_story=manifests[member.name].training_story,
+        )
+        for member in members
+    ]
+    return pb.GetEnsembleResponse(
+        digests=digests,
+        categories=bundle.manifest.categories,
+        members=described,
+        profiles=sorted(policy.profiles),
+        default_profile=policy.default_profile,
+        certificate=pb.Certificate(
+            state=pb.CertificateState.Value(f"CERTIFICATE_STATE_{CertificateState.NONE}"),
+            statement="This policy was never certified: nothing is claimed about what it may miss.",
+        ),
+    )
+
+
+def _joined(turns: Iterable[pb.Turn]) -> bytes:
+    """Turns as one prompt. Bytes that are not UTF-8 stay as they are, so that the filter can refuse them."""
+    escaped = [(SPEAKERS.get(turn.speaker, ""), turn.text.decode("utf-8", "surrogateescape")) for turn in turns]
+    return joined_turns(escaped).encode("utf-8", "surrogateescape")
+
+
+def _category(result: CategoryResult) -> pb.CategoryResult:
+    message = pb.CategoryResult(
+        category=result.category, reasons=_reasons(result.reasons), dissenters=result.dissenters
+    )
+    if result.panel_score is not None:
+        message.panel_score = result.panel_score
+    return message
+
+
+def _member(report: MemberReport, results: tuple[CategoryResult, ...], shadow: bool, detail: int) -> pb.MemberResult:
+    name = report.evidence.member
+    message = pb.MemberResult(
+        member=name,
+        role=pb.MEMBER_ROLE_SHADOW if shadow else pb.MEMBER_ROLE_REQUIRED,
+        missing=pb.MissingCause.Value(f"MISSING_CAUSE_{report.evidence.missing or 'UNSPECIFIED'}"),
+    )
+    if detail < pb.DETAIL_FULL:
+        return message
+    by_category = {result.category: result for result in results}
+    for category, score in report.evidence.scores.items():
+        result = by_category.get(category)
+        message.scores.append(
+            pb.CategoryScore(
+                category=category,
+                score=score,
+                llr=result.llr.get(name, 0.0) if result else 0.0,
+                clear=result is not None and name in result.clear,
+                worst_window=_range(report.worst_windows[category]),
+            )
+        )
+    message.coverage.extend(map(_range, report.coverage))
+    message.prompt_coverage.extend(map(_range, report.prompt_coverage))
+    message.windows_scored = report.windows_scored
+    return message
+
+
+def _timing(screening: Screening) -> pb.Timing:
+    def total(of: Callable[[MemberReport], float]) -> Duration:
+        return _duration(sum(map(of, screening.reports)))
+
+    return pb.Timing(
+        queue=_duration(max((report.queue_s for report in screening.reports), default=0.0)),
+        tokenize=total(lambda report: report.read_s),
+        infer=total(lambda report: report.infer_s),
+        total=_duration(screening.total_s),
+    )
+
+
+def _reasons(reasons: Iterable[Reason]) -> list[pb.Reason.ValueType]:
+    return [pb.Reason.Value(f"REASON_{reason}") for reason in reasons]
+
+
+def _range(span: tuple[int, int]) -> pb.ByteRange:
+    return pb.ByteRange(start=span[0], end=span[1])
+
+
+def _duration(seconds: float) -> Duration:
+    return Duration(nanos=round(seconds % 1 * 1e9) % 1_000_000_000, seconds=int(seconds))

@@ -1,0 +1,64 @@
+"""Small real things for tests: a bundle of scripted members, evidence and policies by hand. Fakes, not mocks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from interlock_server.bundle.manifest import GoldenExchange
+from interlock_server.bundle.seal import seal
+
+CATEGORIES = ["violence_injury", "illicit", "hate_harassment", "self_harm"]
+SCRIPT = {"default": 0.01, "phrases": {"stabbed": 0.99, "whispered": 0.01}}
+BENIGN = "She poured two cups of tea and sat down."
+HARMFUL = "He stabbed her twice."
+IDENTITY = {"logits": [-1.0, 1.0], "llrs": [-1.0, 1.0]}
+
+
+def member(name: str, kind: str | None = None, **changes: Any) -> dict[str, Any]:
+    """A scripted member's entry in a manifest."""
+    return {
+        "name": name,
+        "kind": kind or name,
+        "backend": "scripted",
+        "categories": CATEGORIES,
+        "files": {"model": f"{name}.json"},
+        "score_maps": dict.fromkeys(CATEGORIES, IDENTITY),
+        **changes,
+    }
+
+
+def policy_content(members: list[str], **changes: Any) -> dict[str, Any]:
+    """A policy over these members: a score of 0.1 is clear, one of 0.5 is not."""
+    rule = {"weight": 1.0, "offset": -2.0, "clear_below": -1.0}
+    category = {"release_below": 2.0, "harmful_at": 5.0, "members": dict.fromkeys(members, rule)}
+    profile = {"categories": dict.fromkeys(CATEGORIES, category)}
+    return {"format": 1, "name": "test", "default_profile": "balanced", "profiles": {"balanced": profile}, **changes}
+
+
+def write_bundle(path: Path, members: list[dict[str, Any]] | None = None, **policy_changes: Any) -> str:
+    """A sealed bundle of scripted members in `path`; returns its digest."""
+    path.mkdir(parents=True, exist_ok=True)
+    members = members or [member("alpha"), member("beta"), member("gamma")]
+    names = [entry["name"] for entry in members]
+    for name in names:
+        script(path, name)
+    (path / "policy.yaml").write_text(yaml.safe_dump(policy_content(names, **policy_changes)))
+    scores = {name: dict.fromkeys(CATEGORIES, 0.01) for name in names}
+    row = GoldenExchange(prompt="", completion=BENIGN, scores=scores)
+    (path / "golden.jsonl").write_text(8 * (row.model_dump_json() + "\n"))
+    return seal(path, manifest_content(members))
+
+
+def manifest_content(members: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `seal` takes."""
+    return {
+        "name": "test", "categories": CATEGORIES, "members": members, "policy": "policy.yaml", "golden": "golden.jsonl",
+    }  # fmt: skip
+
+
+def script(path: Path, name: str, **changes: Any) -> None:
+    """(Re)writes the script of a member, also under a running server; atomically, since lanes read it."""
+    draft = path.parent / f"{name}.draft"
+    draft.write_text(json.dumps({**SCRIPT, **changes}))
+    draft.replace(path / f"{name}.json")
