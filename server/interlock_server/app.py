@@ -39,18 +39,26 @@ def load_members(bundle: Bundle) -> list[Member]:
     return [Member(m.name, tuple(m.categories), _backend(m, bundle.files(m))) for m in manifests]
 
 
+def check_members(bundle: Bundle) -> tuple[list[Member], dict[str, list[tuple[int, float]]]]:
+    """The members, warm, and what each golden exchange cost them; raises BundleError when a score is not reproduced."""
+    members = load_members(bundle)
+    manifests = {manifest.name: manifest for manifest in bundle.manifest.members}
+    return members, {member.name: check_golden(member, manifests[member.name], bundle.golden) for member in members}
+
+
 @asynccontextmanager
-async def running_filter(config: Config, bundle: Bundle, metrics: Metrics) -> AsyncIterator[SafetyFilter]:
+async def running_filter(
+    config: Config, bundle: Bundle, metrics: Metrics, budget_s: float | None = None
+) -> AsyncIterator[SafetyFilter]:
     """A filter whose members are loaded, checked against the golden exchanges and warm. Raises InterlockError."""
-    members = await asyncio.to_thread(load_members, bundle)
-    costs = await asyncio.to_thread(_check_golden, bundle, members)
+    members, costs = await asyncio.to_thread(check_members, bundle)
     panel = Panel(members, bundle.policy.shadow, config.inference, metrics)
     panel.start()
     for member, runs in costs.items():
         for size_bytes, took_s in runs:
             panel.learn(member, size_bytes, took_s)
     try:
-        yield SafetyFilter(panel, bundle.policy, config.inference.reply_reserve_ms / 1000, metrics)
+        yield SafetyFilter(panel, bundle.policy, config.inference.reply_reserve_ms / 1000, metrics, budget_s)
     finally:
         await panel.close()
 
@@ -106,11 +114,6 @@ def _describe(metrics: Metrics, bundle: Bundle, safety_filter: SafetyFilter) -> 
     providers = ",".join(sorted({member.backend.provider for member in safety_filter.panel.members}))
     metrics.info.labels(bundle.digest, bundle.policy.digest, __version__, providers).set(1)
     metrics.certificate_valid.set(0)
-
-
-def _check_golden(bundle: Bundle, members: list[Member]) -> dict[str, list[tuple[int, float]]]:
-    manifests = {manifest.name: manifest for manifest in bundle.manifest.members}
-    return {member.name: check_golden(member, manifests[member.name], bundle.golden) for member in members}
 
 
 def _backend(member: MemberManifest, files: Mapping[str, Path]) -> Backend:

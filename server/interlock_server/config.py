@@ -47,22 +47,35 @@ class Config(Settings):
         return self
 
 
-def load_config(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
-    """The configuration from a file and the environment; raises ConfigError naming the file and the field."""
+def load_config(
+    path: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    transport: Mapping[str, Any] | None = None,
+) -> Config:
+    """The configuration from a file, the environment and the command line (`transport`), each over the one before.
+
+    Raises ConfigError naming the file and the field.
+    """
     content: dict[str, Any] = dict(read_mapping(path)) if path else {}
     for name, value in (os.environ if environment is None else environment).items():
         if name.startswith(ENVIRONMENT_PREFIX):
             _override(content, name, value)
+    for key, value in (transport or {}).items():
+        _set(content, ["transport", key], value)
     return validate(Config, content, path.name if path else "config")
 
 
 def _override(content: dict[str, Any], name: str, value: str) -> None:
-    *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+    try:
+        _set(content, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: is not a YAML value") from error
+
+
+def _set(content: dict[str, Any], keys: list[str], value: object) -> None:
+    *sections, key = keys
     for section in sections:
         inner = content.get(section)
         content[section] = dict(inner) if isinstance(inner, Mapping) else {}
         content = content[section]
-    try:
-        content[key] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: is not a YAML value") from error
+    content[key] = value

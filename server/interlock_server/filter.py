@@ -49,11 +49,14 @@ class Screening:
 
 
 class SafetyFilter:
-    """Screens exchanges under one policy with one panel."""
+    """Screens exchanges under one policy with one panel. `budget_s` replaces the policy's, for offline work."""
 
-    def __init__(self, panel: Panel, policy: Policy, reply_reserve_s: float, metrics: Metrics) -> None:
+    def __init__(
+        self, panel: Panel, policy: Policy, reply_reserve_s: float, metrics: Metrics, budget_s: float | None = None
+    ) -> None:
         self.panel = panel
         self.policy = policy
+        self._budget_s = policy.latency_budget_ms / 1000 if budget_s is None else budget_s
         self._reply_reserve_s = reply_reserve_s
         self._metrics = metrics
 
@@ -90,8 +93,7 @@ class SafetyFilter:
         exchange = refused or await self._read(request)
         if isinstance(exchange, Reason):
             return self._refused(request, exchange), ()
-        budget_s = self.policy.latency_budget_ms / 1000
-        deadline_s = min(request.deadline_s - self._reply_reserve_s, begun_s + budget_s)
+        deadline_s = min(request.deadline_s - self._reply_reserve_s, begun_s + self._budget_s)
         if deadline_s <= time.monotonic():
             return self._refused(request, Reason.DEADLINE), ()
         reports = tuple(await self.panel.ask(exchange, deadline_s))

@@ -75,4 +75,5 @@ def _distinct_buckets(hashes: Hashes) -> NDArray[np.int64]:
     buckets = ((mixed ^ (mixed >> _FOLD)) * _MIX >> _SHIFT).astype(np.int32)
     buckets.sort()
     first = np.concatenate([[True], buckets[1:] != buckets[:-1]])
-    return buckets[first].astype(np.int64)
+    distinct: NDArray[np.int64] = buckets[first].astype(np.int64)
+    return distinct

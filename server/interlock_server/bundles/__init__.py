@@ -3,4 +3,5 @@
 from pathlib import Path
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default"
-DEFAULT_BUNDLE_DIGEST = "sha256:" + "0" * 64
+DEFAULT_DIGEST_FILE = Path(__file__).parent / "default.digest"
+DEFAULT_BUNDLE_DIGEST = DEFAULT_DIGEST_FILE.read_text().strip()

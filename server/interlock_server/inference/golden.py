@@ -19,7 +19,7 @@ def check_golden(member: Member, manifest: MemberManifest, golden: Sequence[Gold
     costs = []
     for number, row in enumerate(golden, 1):
         exchange = Exchange(row.prompt, row.completion)
-        report = _score(member, exchange)
+        report = score_exchange(member, exchange)
         if report.evidence.missing is not None or not report.evidence.coverage_complete:
             raise BundleError(f"member {member.name}: gives no complete evidence on golden exchange {number}")
         for category, expected in row.scores[member.name].items():
@@ -33,5 +33,6 @@ def check_golden(member: Member, manifest: MemberManifest, golden: Sequence[Gold
     return costs
 
 
-def _score(member: Member, exchange: Exchange) -> MemberReport:
+def score_exchange(member: Member, exchange: Exchange) -> MemberReport:
+    """What the member says of one exchange, in this thread, with time to spare."""
     return perform(Job(member, exchange, time.monotonic() + _BUDGET_S, 0, done=lambda report: None))

@@ -19,3 +19,10 @@ _LATIN = {
 
 CONFUSABLES = str.maketrans(_CYRILLIC | _GREEK | _ARMENIAN | _LATIN)
 """Case-folded look-alike -> ASCII letter, for `str.translate`."""
+
+# A capital may look like another Latin letter than its small form does: the Greek "Ν" like "n", but "ν" like "v".
+CAPITALS = {"Η": "h", "Μ": "m", "Ν": "n", "Υ": "y", "Ζ": "z"}
+"""Greek capital -> the ASCII letter that it looks like, where that is not what its small form looks like."""
+
+LATIN_LOOKALIKES = frozenset(_LATIN)
+"""Letters of Latin script, such as small capitals: a word that has one is a Latin word."""

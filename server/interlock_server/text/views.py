@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 
-from interlock_server.text.confusables import CONFUSABLES
+from interlock_server.text.confusables import CAPITALS, CONFUSABLES, LATIN_LOOKALIKES
 
 # Characters that take no room on a page although their category is not Cf: fillers, variation selectors, joiners.
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
 )
 _BLANKS = re.compile(r"\s{2,}")
-# Letters set apart, four or more, with the same separator between any two: "k i l l", "k.i.l.l", "k--i--l--l".
-_SPACED = re.compile(r"(?<!\w)[^\W_](?P<apart>[ \t.\-_*]{1,3})[^\W_](?:(?P=apart)[^\W_]){2,}(?!\w)")
+# Letters set apart, four or more, with the same separator between any two: "k i l l", "k.i.l.l", "k--i--l--l". Giving
+# back one letter is always enough to end at a separator, so that a failed attempt costs little: the search stays linear.
+_SPACED = re.compile(r"(?<![^\W_])[^\W_](?P<apart>[ \t.\-_*]{1,3})[^\W_](?:(?P=apart)[^\W_]){2,}(?![^\W_])")
 _WORD = re.compile(r"[^\W\d_]+")
 _ROUNDS_MAX = 8
 _Kept = Callable[[re.Match[str]], Sequence[int]]
@@ -61,7 +62,7 @@ def canonicalise(text: str) -> tuple[str, Sequence[int]]:
     folded, origins = _fold(text)
     for _ in range(_ROUNDS_MAX):  # joining can bring look-alikes together, and blanks next to each other
         before = folded
-        folded = _unmask(folded)
+        folded = _unmask(folded, origins, text)
         folded, origins = _keep(_SPACED, _joined, folded, origins)
         folded, origins = _keep(_BLANKS, _blank, folded, origins)
         if folded == before:
@@ -98,15 +99,22 @@ def _fold_character(ch: str) -> str:
     return folded
 
 
-def _unmask(text: str) -> str:
+def _unmask(text: str, origins: Sequence[int], source: str) -> str:
     """Look-alikes of Latin letters become these in words that have a Latin letter too; lengths stay the same."""
     if text.isascii():
         return text
-    return _WORD.sub(lambda m: m[0] if m[0].isascii() or not _mixed(m[0]) else m[0].translate(CONFUSABLES), text)
+
+    def latin(match: re.Match[str]) -> str:
+        if match[0].isascii() or not _mixed(match[0]):
+            return match[0]
+        letters = (CAPITALS.get(source[origins[place]], text[place]) for place in range(*match.span()))
+        return "".join(letters).translate(CONFUSABLES)
+
+    return _WORD.sub(latin, text)
 
 
 def _mixed(word: str) -> bool:
-    return any("a" <= ch <= "z" for ch in word)
+    return any("a" <= ch <= "z" or ch in LATIN_LOOKALIKES for ch in word)
 
 
 def _joined(match: re.Match[str]) -> Sequence[int]:

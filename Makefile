@@ -1,0 +1,59 @@
+# install, demo, serve, test are all that most people need; each sets up what it needs in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+DATA ?= data
+WORK ?= build/train
+
+.PHONY: install demo serve test check lint types unit proto proto-check train clean
+
+install: .venv/.server
+
+demo: .venv/.server
+	$(BIN)/python examples/demo.py
+
+serve: .venv/.server
+	$(BIN)/interlock serve
+
+test: .venv/.dev lint types unit
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+unit: .venv/.dev
+	$(BIN)/pytest -n 2
+
+# What CI runs: the tests, and the checks of the contract that need buf.
+check: test proto-check
+
+proto: .venv/.dev
+	$(BIN)/python proto/generate.py
+
+proto-check: .tools/node_modules/.bin/buf
+	$< lint
+	$< format --diff --exit-code
+	$< breaking --against proto/baseline.binpb
+
+train: .venv/.dev
+	$(BIN)/interlock train --data $(DATA) --work $(WORK)
+	$(BIN)/interlock calibrate --work $(WORK)
+
+clean:
+	rm -rf .venv .tools build
+
+# Plain pip: it alone finds the CPU build of the pinned torch (see pyproject.toml).
+.venv/.server: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable '.[server,cpu]'
+	touch $@
+
+.venv/.dev: .venv/.server
+	$(PIP) --editable '.[server,cpu,torch,lab,dev]'
+	touch $@
+
+.tools/node_modules/.bin/buf:
+	npm install --silent --prefix .tools @bufbuild/buf@1.75.0

@@ -1,0 +1,42 @@
+"""The exchanges written for this project: complete labels, severity, clarity, minimal pairs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from interlock_lab.training.rows import CATEGORIES, Row
+from interlock_lab.training.sources.files import json_lines
+
+log = logging.getLogger(__name__)
+
+PROMPT_CHARACTERS_MIN = 25
+
+
+def read(folder: Path) -> Iterator[Row]:
+    for path in sorted(folder.glob("*.jsonl")):
+        for item in json_lines(path):
+            try:
+                yield _row(path.stem, item)
+            except (KeyError, TypeError, ValueError) as problem:
+                log.warning("SKIPPED a row of %s: %s", path.name, type(problem).__name__)
+
+
+def _row(stem: str, item: dict[str, Any]) -> Row:
+    keys = [f"pair:{item['pair']}"] if item["pair"] else []  # no pair: a cluster of its own
+    if len(item["prompt"]) >= PROMPT_CHARACTERS_MIN:
+        keys.append(f"context:{item['prompt'].lower().strip()}")
+    return Row(
+        id=item["id"],
+        source=f"written/{stem}",
+        prompt=item["prompt"],
+        completion=item["completion"],
+        labels={name: float(item["labels"][name]) for name in CATEGORIES},
+        severity=int(item["severity"]),
+        clarity=item["clarity"],
+        label_source="written",
+        weight=1.0 if item["clarity"] == "clear" else 0.5,
+        keys=tuple(keys),
+    )

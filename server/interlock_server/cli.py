@@ -1,0 +1,108 @@
+"""The `interlock` command. Offline commands join through the entry-point group `interlock.commands`."""
+
+import asyncio
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from interlock_server import __version__
+from interlock_server.errors import ConfigError, InterlockError
+from interlock_server.screen_command import screen
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="The configuration file (YAML).")]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+bundle_app = typer.Typer(no_args_is_help=True, help="Work with bundles of models.")
+app.add_typer(bundle_app, name="bundle")
+app.command()(screen)
+
+ERROR = 1
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    address: Annotated[str | None, typer.Option(help="HOST:PORT for gRPC instead of the configured one.")] = None,
+    http_address: Annotated[str | None, typer.Option(help="HOST:PORT for /metrics and /healthz.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without TLS.")] = False,
+) -> None:
+    """Serve verdicts over gRPC until SIGTERM, which drains."""
+    import uvloop
+
+    from interlock_server.app import serve as serve_until_stopped
+    from interlock_server.config import load_config
+    from interlock_server.log import configure
+
+    options = {"address": address, "http_address": http_address, "insecure": insecure or None}
+    settings = load_config(config, transport={key: value for key, value in options.items() if value is not None})
+    configure(settings.log_level)
+    uvloop.run(serve_until_stopped(settings))
+
+
+@app.command()
+def check_config(config: ConfigOption = None) -> None:
+    """Check the configuration, the bundle and its policy, without loading a model."""
+    from interlock_server.app import load
+    from interlock_server.config import load_config
+
+    loaded = load(load_config(config))
+    policy = loaded.policy
+    typer.echo(f"bundle   {loaded.manifest.name} {loaded.digest}")
+    typer.echo(f"policy   {policy.name} {policy.digest}")
+    typer.echo(f"profiles {', '.join(sorted(policy.profiles))} (default {policy.default_profile})")
+    typer.echo(f"members  {', '.join(policy.members)}")
+
+
+@bundle_app.command()
+def verify(
+    path: Annotated[Path | None, typer.Argument(help="The bundle's folder; the one that ships by default.")] = None,
+    digest: Annotated[str | None, typer.Option(help="The digest that it must have, sha256:...")] = None,
+    run: Annotated[bool, typer.Option(help="Also load every model and score the golden exchanges.")] = True,
+) -> None:
+    """Verify the digest of every file of a bundle, and that its models reproduce the golden exchanges."""
+    from interlock_server.app import check_members
+    from interlock_server.bundle.load import load_bundle
+    from interlock_server.bundles import DEFAULT_BUNDLE, DEFAULT_BUNDLE_DIGEST
+
+    expected = digest or (DEFAULT_BUNDLE_DIGEST if path is None else None)
+    loaded = load_bundle(path or DEFAULT_BUNDLE, expected)
+    if run:
+        check_members(loaded)
+    typer.echo(f"{loaded.digest}  {loaded.manifest.name}")
+    if expected is None:
+        typer.echo(
+            "pin this digest in your configuration: what a bundle says of itself authenticates nothing", err=True
+        )
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"interlock {__version__}")
+
+
+def main() -> None:
+    """Runs the command line; what the operator can mend is a line on stderr and exit code 1."""
+    try:
+        for entry in entry_points(group="interlock.commands"):
+            _join(entry, invoked=entry.name in sys.argv[1:2])
+        app()
+    except InterlockError as error:
+        typer.echo(f"interlock: {error}", err=True)
+        sys.exit(ERROR)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(130)
+
+
+def _join(entry: EntryPoint, invoked: bool) -> None:
+    """Adds an offline command. It is imported only when it is called: the lab brings heavy libraries."""
+    if not invoked:
+        app.command(entry.name, help="Offline; needs the extras [lab] and [torch].")(lambda: None)
+        return
+    try:
+        app.command(entry.name)(entry.load())
+    except ImportError as error:
+        raise ConfigError(f"{entry.name}: needs interlock[lab,torch]; {error.name} is not installed") from error
