@@ -1,0 +1,129 @@
+"""What callers hand in, and the messages that it becomes. PURE. A mistake raises CallError(INVALID_CALL).
+
+Texts are encoded strictly: nothing is replaced, guessed or cut on the way to the server.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from interlock.v1 import safety_filter_pb2 as pb
+
+from .errors import CallError, LocalReason
+from .settings import ClientSettings
+
+Text = str | bytes
+Speaker = Literal["", "system", "user", "assistant"]
+Turns = Sequence[tuple[Speaker, Text]]
+
+SPEAKERS = MappingProxyType(
+    {
+        "": pb.SPEAKER_UNSPECIFIED,
+        "system": pb.SPEAKER_SYSTEM,
+        "user": pb.SPEAKER_USER,
+        "assistant": pb.SPEAKER_ASSISTANT,
+    }
+)
+DETAILS = MappingProxyType({"decision": pb.DETAIL_DECISION, "reasons": pb.DETAIL_REASONS, "full": pb.DETAIL_FULL})
+ENFORCEMENTS = MappingProxyType({"enforce": pb.ENFORCEMENT_ENFORCE, "observe": pb.ENFORCEMENT_OBSERVE})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """A completion and the prompt, or the earlier turns, in whose light it is judged. Its repr shows no text."""
+
+    completion: Text = field(repr=False)
+    prompt: Text = field(default="", repr=False)
+    turns: Turns | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Question:
+    """The arguments of one call; None means the client's own setting."""
+
+    exchanges: Sequence[Exchange | None]
+    timeout_s: float | None = None
+    profile: str | None = None
+    extra_margin: float | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An exchange that can be sent, and the digest that its verdict must carry."""
+
+    message: pb.Exchange = field(repr=False)
+    sha256: bytes
+
+
+def listed(exchanges: Iterable[Exchange]) -> Sequence[Exchange | None]:
+    """The exchanges of a batch. What cannot be listed counts as one that is no exchange: no list of verdicts is empty
+    by mistake, because `all([])` is true."""
+    try:
+        return list(exchanges)
+    except Exception:
+        return [None]
+
+
+def prepared(exchange: object) -> Prepared:
+    """Encodes one exchange."""
+    if not isinstance(exchange, Exchange):
+        raise CallError(LocalReason.INVALID_CALL, "not an Exchange")
+    completion = encoded(exchange.completion)
+    turns = [_turn(turn) for turn in exchange.turns or ()]
+    message = pb.Exchange(prompt=encoded(exchange.prompt), turns=turns, completion=completion)
+    return Prepared(message, hashlib.sha256(completion).digest())
+
+
+def encoded(text: object) -> bytes:
+    """The bytes of a text; the bytes of anything else would be a guess."""
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        raise CallError(LocalReason.INVALID_CALL, "text is neither str nor bytes")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # `from None`: the original error holds the text.
+        raise CallError(LocalReason.INVALID_CALL, "text has lone surrogates") from None
+
+
+def timeout_of(question: Question, settings: ClientSettings) -> float:
+    """The seconds that this call may take; zero or less means that they are used up already."""
+    timeout_s = settings.timeout_s if question.timeout_s is None else question.timeout_s
+    if not isinstance(timeout_s, int | float) or not math.isfinite(timeout_s):
+        raise CallError(LocalReason.INVALID_CALL, "timeout_s is not a number of seconds")
+    return timeout_s
+
+
+def screen_request(asked: Sequence[Prepared], question: Question, settings: ClientSettings) -> bytes:
+    """The ScreenRequest for the only exchange."""
+    return _request(pb.ScreenRequest(exchange=asked[0].message), question, settings)
+
+
+def batch_request(asked: Sequence[Prepared], question: Question, settings: ClientSettings) -> bytes:
+    """The ScreenBatchRequest for all exchanges."""
+    return _request(pb.ScreenBatchRequest(exchanges=[one.message for one in asked]), question, settings)
+
+
+def _turn(turn: object) -> pb.Turn:
+    if not isinstance(turn, tuple | list) or len(turn) != 2:
+        raise CallError(LocalReason.INVALID_CALL, "a turn is not (speaker, text)")
+    speaker, text = turn
+    if not isinstance(speaker, str) or speaker not in SPEAKERS:
+        raise CallError(LocalReason.INVALID_CALL, "unknown speaker")
+    return pb.Turn(speaker=SPEAKERS[speaker], text=encoded(text))
+
+
+def _request(request: pb.ScreenRequest | pb.ScreenBatchRequest, question: Question, settings: ClientSettings) -> bytes:
+    try:
+        request.profile = settings.profile if question.profile is None else question.profile
+        request.extra_margin = settings.extra_margin if question.extra_margin is None else question.extra_margin
+    except (TypeError, ValueError):
+        raise CallError(LocalReason.INVALID_CALL, "profile or extra_margin has a wrong type") from None
+    request.detail = DETAILS[settings.detail]
+    request.enforcement = ENFORCEMENTS[settings.enforcement]
+    return request.SerializeToString()

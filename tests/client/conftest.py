@@ -1,0 +1,65 @@
+"""Servers by script, and the two clients behind one face, so that a test is written once and runs for both."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from interlock_client import AsyncSafetyFilter, SafetyFilter, Verdict
+
+from .fake_service import Behaviour, FakeService
+
+Serve = Callable[..., FakeService]
+Connect = Callable[..., "AwaitedFilter"]
+
+
+class AwaitedFilter:
+    """Either client, awaited: the one for threads gets a thread."""
+
+    def __init__(self, client: SafetyFilter | AsyncSafetyFilter) -> None:
+        self.client = client
+
+    def screen(self, **arguments: Any) -> Awaitable[Verdict]:
+        return self._call(self.client.screen, **arguments)
+
+    def screen_batch(self, *arguments: Any, **named: Any) -> Awaitable[list[Verdict]]:
+        return self._call(self.client.screen_batch, *arguments, **named)
+
+    def ensemble(self, **arguments: Any) -> Awaitable[Any]:
+        return self._call(self.client.ensemble, **arguments)
+
+    def close(self) -> Awaitable[None]:
+        return self._call(self.client.close)
+
+    def _call(self, method: Any, *arguments: Any, **named: Any) -> Any:
+        if isinstance(self.client, AsyncSafetyFilter):
+            return method(*arguments, **named)
+        return asyncio.to_thread(method, *arguments, **named)
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts a server that behaves by script."""
+    services: list[FakeService] = []
+
+    def start(*script: Behaviour) -> FakeService:
+        services.append(FakeService(*script))
+        return services[-1]
+
+    yield start
+    for service in services:
+        service.stop()
+
+
+@pytest.fixture(params=[SafetyFilter, AsyncSafetyFilter], ids=["threads", "asyncio"])
+async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
+    """Opens a client of either kind; calls have ample time unless the test says otherwise."""
+    clients: list[AwaitedFilter] = []
+
+    def opened(targets: Any, **settings: Any) -> AwaitedFilter:
+        clients.append(AwaitedFilter(request.param(targets=targets, **{"timeout_s": 10.0, **settings})))
+        return clients[-1]
+
+    yield opened
+    for client in clients:
+        await client.close()
