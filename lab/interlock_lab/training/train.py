@@ -109,25 +109,31 @@ def _encoder(work: Work, rows: Sequence[Row], inputs: str) -> None:
 
     work.step("encoder", ["encoder.safetensors"], inputs, make)
     outputs = ["encoder_fp32.onnx", "encoder.onnx", "tokenizer.json", "encoder.json"]
-    work.step("encoder export", outputs, inputs, lambda: export_encoder(folder, in_split(rows, "shape")))
+    work.step("encoder export", outputs, inputs, lambda: export_encoder(folder, rows))
 
 
-def export_encoder(folder: Path, shape_rows: Sequence[Row]) -> None:
+def export_encoder(folder: Path, rows: Sequence[Row]) -> None:
     """encoder.safetensors -> encoder_fp32.onnx, encoder.onnx, tokenizer.json, and encoder.json that measures them."""
     from interlock_lab.training import batches, encoder, export, tokens
 
     model = trained_encoder(folder)
-    export.encoder_fp32(model, folder / "encoder_fp32.onnx", model.shape.positions)
-    export.quantized(folder / "encoder_fp32.onnx", folder / "encoder.onnx")
     export.save_tokenizer(tokens.minilm().tokenizer, folder / "tokenizer.json")
     tokenizer = tokens.load_tokenizer(folder / "tokenizer.json")
-    compared = [encoder.covering_windows(row)[0] for row in batches.encode_rows(shape_rows[:COMPARED_ROWS], tokenizer)]
+    fit_rows, shape_rows = in_split(rows, "fit"), in_split(rows, "shape")
+
+    def some_windows(of_rows: Sequence[Row]) -> list[batches.Window]:
+        spread = of_rows[:: len(of_rows) // COMPARED_ROWS + 1]
+        return [encoder.covering_windows(row)[0] for row in batches.encode_rows(spread, tokenizer)]
+
+    export.encoder_fp32(model, folder / "encoder_fp32.onnx", model.shape.positions)
+    export.quantized(folder / "encoder_fp32.onnx", folder / "encoder.onnx")
+    export.fix_ranges(folder / "encoder.onnx", [export.feed_of(window) for window in some_windows(fit_rows)])
+    compared = some_windows(shape_rows)
     expected = encoder.score_windows(model, compared, bf16=False)
     gaps = {name: export.compare(folder / name, compared, expected) for name in ("encoder_fp32.onnx", "encoder.onnx")}
     found = metrics.report(shape_rows, encoder.score_rows(model, shape_rows, tokenizer, bf16=True))
-    save_json(
-        {**found, "largest_difference": {name: asdict(gap) for name, gap in gaps.items()}}, folder / "encoder.json"
-    )
+    differences = {name: asdict(gap) for name, gap in gaps.items()}
+    save_json({**found, "largest_difference": differences}, folder / "encoder.json")
 
 
 def trained_encoder(folder: Path) -> Any:

@@ -174,7 +174,7 @@ class _MissingCause:
 class _MissingCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MissingCause.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MISSING_CAUSE_UNSPECIFIED: _MissingCause.ValueType  # 0
-    """MISSING_CAUSE_UNSPECIFIED means that nobody said why; it counts as failed."""
+    """MISSING_CAUSE_UNSPECIFIED means that nothing is missing: the evidence is complete."""
     MISSING_CAUSE_TIMED_OUT: _MissingCause.ValueType  # 1
     """MISSING_CAUSE_TIMED_OUT: the answer did not come within the budget."""
     MISSING_CAUSE_FAILED: _MissingCause.ValueType  # 2
@@ -192,7 +192,7 @@ class MissingCause(_MissingCause, metaclass=_MissingCauseEnumTypeWrapper):
     """MissingCause says why a member has no complete evidence."""
 
 MISSING_CAUSE_UNSPECIFIED: MissingCause.ValueType  # 0
-"""MISSING_CAUSE_UNSPECIFIED means that nobody said why; it counts as failed."""
+"""MISSING_CAUSE_UNSPECIFIED means that nothing is missing: the evidence is complete."""
 MISSING_CAUSE_TIMED_OUT: MissingCause.ValueType  # 1
 """MISSING_CAUSE_TIMED_OUT: the answer did not come within the budget."""
 MISSING_CAUSE_FAILED: MissingCause.ValueType  # 2

@@ -28,8 +28,6 @@ class GrpcServer:
                 ("grpc.max_send_message_length", limits),
                 ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a replica
             ],
-            # Beyond this the transport itself refuses; up to it, refusals are verdicts.
-            maximum_concurrent_rpcs=2 * settings.in_flight_max,
         )
         self._health = health.aio.HealthServicer()
         self._settings = settings

@@ -19,12 +19,12 @@ def read(folder: Path) -> Iterator[Row]:
     for path in sorted(folder.glob("*.jsonl")):
         for item in json_lines(path):
             try:
-                yield _row(path.stem, item)
+                yield read_row(path.stem, item)
             except (KeyError, TypeError, ValueError) as problem:
                 log.warning("SKIPPED a row of %s: %s", path.name, type(problem).__name__)
 
 
-def _row(stem: str, item: dict[str, Any]) -> Row:
+def read_row(stem: str, item: dict[str, Any]) -> Row:
     keys = [f"pair:{item['pair']}"] if item["pair"] else []  # no pair: a cluster of its own
     if len(item["prompt"]) >= PROMPT_CHARACTERS_MIN:
         keys.append(f"context:{item['prompt'].lower().strip()}")
