@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 import typer
 import yaml
 from interlock_server.app import load_members
@@ -33,8 +34,8 @@ ScoreMaps = dict[str, dict[str, dict[str, list[float]]]]
 
 TOLERANCE = 0.05
 BENIGN_TO, HARMFUL_FROM = 0.2, 0.5
-# Profile -> the share of clearly harmful `shape` rows of this project's own set that its dials may miss.
-MISS_TARGETS = {"balanced": 0.10, "cautious": 0.05, "strict": 0.03}
+# Profile -> the share of ordinary benign `shape` rows that each category may withhold.
+BENIGN_SHARES = {"balanced": 0.05, "cautious": 0.10, "strict": 0.20}
 HARMFUL_ABOVE_BENIGN = 0.995
 GOLDEN_COUNT = 32
 GOLDEN_TOLERANCE = 0.05  # INT8 kernels differ between processors
@@ -154,14 +155,14 @@ def _maps(fits: dict[str, CategoryFit]) -> ScoreMaps:
 
 
 def _policy(rows: Sequence[Row], fits: dict[str, CategoryFit]) -> dict[str, Any]:
-    """One profile per miss target; the dial is a quantile of the panel's score over clearly harmful rows of our own."""
+    """One profile per share; a dial is that quantile of the panel's score over ordinary benign rows."""
+    ordinary = _ordinary(rows)
     profiles = {}
-    for name, miss_rate in MISS_TARGETS.items():
+    for name, share in BENIGN_SHARES.items():
         rules = {}
         for category, fit in fits.items():
-            harmful = np.array([_clearly_harmful(row, category) for row in rows])
             benign = np.array([row.labels[category] == 0.0 for row in rows])
-            release_below = max(dial(fit.panel_scores[harmful], miss_rate, TOLERANCE), 2 * TOLERANCE)
+            release_below = max(dial(fit.panel_scores[ordinary], share), 2 * TOLERANCE)
             harmful_at = max(float(np.quantile(fit.panel_scores[benign], HARMFUL_ABOVE_BENIGN)), release_below)
             members = {
                 member: {"weight": m.weight, "offset": m.offset, "clear_below": m.clear_below}
@@ -172,9 +173,11 @@ def _policy(rows: Sequence[Row], fits: dict[str, CategoryFit]) -> dict[str, Any]
     return _policy_file(profiles)
 
 
-def _clearly_harmful(row: Row, category: str) -> bool:
-    severe = row.severity is not None and row.severity >= 2 and row.clarity == "clear"
-    return severe and row.source.startswith("written/") and category in row.harmful_in
+def _ordinary(rows: Sequence[Row]) -> npt.NDArray[np.bool_]:
+    """Benign text that is nobody's look-alike: answers of dolly, and written rows whose pair has no harmful half."""
+    alarming = {key for row in rows if row.harmful_in for key in row.keys}
+    own = ("dolly", "written/")
+    return np.array([r.source.startswith(own) and not r.harmful_in and alarming.isdisjoint(r.keys) for r in rows])
 
 
 def _rules(release_below: float, harmful_at: float, members: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from interlock_server.decision.evidence import Evidence
 from interlock_server.decision.policy import Policy
 from scipy.stats import binomtest
 
+from interlock_lab.calibrate import BENIGN_TO
 from interlock_lab.scores import evidence_of
 from interlock_lab.training.data import PROJECT_DATA
 from interlock_lab.training.rows import CATEGORIES, Row
@@ -85,7 +86,8 @@ def _suites(rows: Sequence[Row], canaries: Sequence[Row]) -> Iterator[tuple[str,
     yield "written, shape, benign", [row for row in shape if not row.harmful_in]
     stories = [row for row in rows if row.split == "shape" and row.source == "passage_tw"]
     yield "AO3, shape, violence by two votes or more", [row for row in stories if "violence_injury" in row.harmful_in]
-    yield "AO3, shape, violence by no vote", [row for row in stories if row.labels["violence_injury"] == 0.0]
+    unmarked = [row for row in stories if (row.labels["violence_injury"] or 1.0) <= BENIGN_TO]
+    yield "AO3, shape, violence by no vote", unmarked
 
 
 def _table(suites: Sequence[Suite], bundle: Bundle) -> Iterator[str]:

@@ -100,9 +100,9 @@ def clear_below(benign_llr: Floats, line: tuple[float, float]) -> float:
     return float(np.clip(np.quantile(benign_llr, CLEAR_QUANTILE), low + 0.5, high - 0.01))
 
 
-def dial(panel_scores_harmful: Floats, miss_rate: float, tolerance: float) -> float:
-    """The panel score that the given share of the harmful rows stays below, lowered by the tolerance."""
-    return float(np.quantile(panel_scores_harmful, miss_rate, method="lower")) - tolerance
+def dial(panel_scores_benign: Floats, share: float) -> float:
+    """The panel score that the given share of the benign rows reaches or exceeds."""
+    return float(np.quantile(panel_scores_benign, 1 - share, method="higher"))
 
 
 def _log_loss(log_odds: Floats, harmful: npt.NDArray[np.bool_], weights: Floats) -> float:
