@@ -1,12 +1,19 @@
 """Small real things for tests: a bundle of scripted members, evidence and policies by hand. Fakes, not mocks."""
 
 import json
+import threading
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from interlock_server.backends.backend import Reading, Run, Window
 from interlock_server.bundle.manifest import GoldenExchange
 from interlock_server.bundle.seal import seal
+from interlock_server.inference.scoring import Member
+from interlock_server.text.exchange import Exchange
 
 CATEGORIES = ["violence_injury", "illicit", "hate_harassment", "self_harm"]
 SCRIPT = {"default": 0.01, "phrases": {"stabbed": 0.99, "whispered": 0.01}}
@@ -62,3 +69,60 @@ def script(path: Path, name: str, **changes: Any) -> None:
     draft = path.parent / f"{name}.draft"
     draft.write_text(json.dumps({**SCRIPT, **changes}))
     draft.replace(path / f"{name}.json")
+
+
+def scores(score: float = 0.01) -> Any:
+    """What a backend returns for one window: the same score in every category."""
+    return np.full((1, len(CATEGORIES)), score)
+
+
+class FakeBackend:
+    """A model in a line: `answer` is given the run and returns rows, raises, or waits. A window is a share of the bytes."""
+
+    provider = "fake"
+
+    def __init__(self, answer: Callable[[Run], Any] = lambda run: scores(), windows: int = 1) -> None:
+        self.answer = answer
+        self.windows = windows
+        self.asked = 0
+        self.closed = False
+
+    def read(self, exchange: Exchange) -> Reading:
+        """As many windows as was said, all different."""
+        ends = [exchange.completion_bytes * place // self.windows for place in range(self.windows + 1)]
+        return Reading([Window(np.array([place]), "raw", span) for place, span in enumerate(pairwise(ends))])
+
+    def score(self, windows: Any, run: Run) -> Any:
+        """Whatever `answer` does."""
+        self.asked += 1
+        return self.answer(run)
+
+    def close(self) -> None:
+        """Remembers."""
+        self.closed = True
+
+
+def fake_member(name: str, answer: Callable[[Run], Any] = lambda run: scores(), windows: int = 1) -> Member:
+    """A member with a FakeBackend."""
+    return Member(name, tuple(CATEGORIES), FakeBackend(answer, windows))
+
+
+class Hang:
+    """An `answer` that waits until `release`, whatever happens; `begun` is set once it waits."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self._released = threading.Event()
+
+    def __call__(self, run: Run) -> Any:
+        self.begun.set()
+        assert self._released.wait(60)
+        return scores()
+
+    def release(self) -> None:
+        """Lets every run go, now and later."""
+        self._released.set()
+
+
+class Panic(BaseException):
+    """What native code raises: no Exception."""

@@ -90,24 +90,28 @@ class SafetyFilter:
         self, request: Request, begun_s: float, refused: Reason | None
     ) -> tuple[Evidence, tuple[MemberReport, ...]]:
         """The evidence on an exchange: the members' reports, or the reason why they were not asked."""
-        exchange = refused or await self._read(request)
+        deadline_s = min(request.deadline_s - self._reply_reserve_s, begun_s + self._budget_s)
+        exchange = refused or await self._read(request, deadline_s)
         if isinstance(exchange, Reason):
             return self._refused(request, exchange), ()
-        deadline_s = min(request.deadline_s - self._reply_reserve_s, begun_s + self._budget_s)
-        if deadline_s <= time.monotonic():
+        if not time.monotonic() < deadline_s:  # also when it is not a number
             return self._refused(request, Reason.DEADLINE), ()
         reports = tuple(await self.panel.ask(exchange, deadline_s))
         members = tuple(report.evidence for report in reports)
         return Evidence(members, request.profile, request.extra_margin), reports
 
-    async def _read(self, request: Request) -> Exchange | Reason:
+    async def _read(self, request: Request, deadline_s: float) -> Exchange | Reason:
         """The exchange, decoded and with its views made; or why it cannot be judged."""
         limits = self.policy.limits
         if len(request.completion) > limits.completion_bytes_max or len(request.prompt) > limits.prompt_bytes_max:
             return Reason.INPUT_TOO_LONG
-        if len(request.completion) + len(request.prompt) > _READ_INLINE_BYTES:
-            return await asyncio.to_thread(_exchange, request)
-        return _exchange(request)
+        if len(request.completion) + len(request.prompt) <= _READ_INLINE_BYTES:
+            return _exchange(request)
+        try:
+            async with asyncio.timeout(deadline_s - time.monotonic()):  # many long texts wait for one another
+                return await asyncio.to_thread(_exchange, request)
+        except TimeoutError:
+            return Reason.DEADLINE
 
     def _refused(self, request: Request, reason: Reason) -> Evidence:
         return not_asked(self.policy.members, reason, request.profile, request.extra_margin)

@@ -4,7 +4,7 @@ Every message names the file and the field. Nothing else in the project parses s
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,12 +15,23 @@ from interlock_server.errors import ConfigError
 
 
 class Settings(BaseModel):
-    """The base of everything that is read from a file: frozen, no unknown keys, no NaN, no guessing of types."""
+    """The base of everything that is read from a file: frozen, no unknown keys, no NaN, no guessing of types.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    Errors do not show what was read: it may be a golden exchange.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 _S = TypeVar("_S", bound=Settings)
+
+PLAINER = {
+    "extra_forbidden": "there is no such setting",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "float_type": "must be a number (YAML reads 1e-3 as text: write 0.001)",
+}
+"""Pydantic's type of error -> words for people who know neither pydantic nor Python."""
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -30,6 +41,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         seen: set[object] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a name", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} stands twice", key_node.start_mark
@@ -67,6 +80,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _complaint(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"holds the character U+{error.character:04X}, which YAML does not allow"
     if isinstance(error, UnicodeDecodeError):
         return "is not UTF-8"
     return str(error)
@@ -81,8 +96,6 @@ def validate(schema: type[_S], content: object, source: str) -> _S:
 
 
 def _describe(item: Any) -> str:
-    field = ".".join(str(part) for part in item["loc"]) or "file"
-    if item["type"] == "extra_forbidden":
-        return f"{field}: there is no such setting"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"{field}: {message[:1].lower()}{message[1:]}"
+    field = ".".join(str(part) for part in item["loc"]).removesuffix(".[key]")
+    message = PLAINER.get(item["type"], item["msg"].removeprefix("Value error, "))
+    return ": ".join(filter(None, [field, f"{message[:1].lower()}{message[1:]}"]))

@@ -112,7 +112,7 @@ class _Tokenized:
 
 def _read_prompt(prompt: str, tokens: Tokens, size_max: int) -> tuple[list[int], tuple[Span, ...]]:
     """At most `size_max` ids from both ends of the prompt, and the bytes that they stand for."""
-    if not prompt:
+    if not prompt or size_max == 0:
         return [], ()
     reach = size_max * CHARS_PER_TOKEN_MAX
     sliced = len(prompt) > 2 * reach

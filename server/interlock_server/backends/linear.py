@@ -22,10 +22,10 @@ class LinearBackend:
     def __init__(self, member: MemberManifest, files: Mapping[str, Path]) -> None:
         self._reads = member.reads
         try:
-            with np.load(files["model"], allow_pickle=False) as arrays:
+            with files["model"].open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 self._weights = np.asarray(arrays["weights"], dtype=np.float32)
                 self._bias = np.asarray(arrays["bias"], dtype=np.float64)
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # a damaged archive may raise anything, also of zipfile and zlib
             raise BackendError(
                 f"member {member.name}: {files['model'].name} does not load: {type(error).__name__}"
             ) from error
@@ -34,7 +34,8 @@ class LinearBackend:
 
     def read(self, exchange: Exchange) -> Reading:
         """Runs of whole sentences of the completion, as sets of hashed n-grams."""
-        views = views_to_read(exchange, self._reads.views, self._reads.uncased)
+        uncased = self._reads.uncased and exchange.completion.isascii()  # n-grams fold the case of ASCII only
+        views = views_to_read(exchange, self._reads.views, uncased)
         return character_windows(views, ngram_ids, self._reads.chars_max)
 
     def score(self, windows: Sequence[Window], run: Run) -> NDArray[np.float64]:

@@ -73,7 +73,7 @@ def _session(path: Path, provider: str, member: str) -> Any:
     options.intra_op_num_threads = 1  # lanes are the parallelism; with more, sessions fight for the cores
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors reach us as exceptions; their messages would quote ids, hence text
     if provider not in onnxruntime.get_available_providers():
         raise BackendError(f"member {member}: this onnxruntime has no {provider}")
     try:

@@ -18,6 +18,7 @@ from interlock_server.backends.cutting import views_to_read
 from interlock_server.bundle.manifest import MemberManifest
 from interlock_server.errors import BackendError
 from interlock_server.text.exchange import Exchange
+from interlock_server.text.views import View
 
 MODES = ("ok", "crash", "hang", "nan", "slow")
 
@@ -35,16 +36,17 @@ class ScriptedBackend:
         self._read_script()
 
     def read(self, exchange: Exchange) -> Reading:
-        """One window per view; its ids are the characters."""
-        views = views_to_read(exchange, self._reads.views, self._reads.uncased)
-        return Reading([_window(view.name, view.text, view.byte_span(0, len(view.text))) for view in views])
+        """One window per view; its ids are the characters, lower case for a member that does not see case."""
+        uncased = self._reads.uncased
+        views = views_to_read(exchange, self._reads.views, uncased)
+        return Reading([_window(v, v.text.lower() if uncased else v.text) for v in views])
 
     def score(self, windows: Sequence[Window], run: Run) -> NDArray[np.float64]:
         """The scripted score in every category, or the scripted failure."""
         script = self._read_script()
         mode = script.get("mode", "ok")
         if mode == "crash":
-            raise RuntimeError("scripted crash")
+            raise RuntimeError(f"scripted crash at {_text(windows[0])!r}")  # as real ones do; nobody may print it
         seconds = math.inf if mode == "hang" else float(str(script.get("seconds", 0))) if mode == "slow" else 0.0
         self._wait(seconds, run)
         if mode == "nan":
@@ -65,7 +67,7 @@ class ScriptedBackend:
                 return
 
     def _score(self, window: Window, script: dict[str, object]) -> float:
-        text = "".join(map(chr, window.ids))
+        text = _text(window)
         phrases = script.get("phrases", {})
         assert isinstance(phrases, dict)
         found = [float(score) for phrase, score in phrases.items() if phrase in text]
@@ -81,5 +83,9 @@ class ScriptedBackend:
         return script
 
 
-def _window(view: str, text: str, span: tuple[int, int]) -> Window:
-    return Window(np.array([ord(ch) for ch in text], dtype=np.int64), view, span)
+def _window(view: View, looks: str) -> Window:
+    return Window(np.array([ord(ch) for ch in looks], dtype=np.int64), view.name, view.byte_span(0, len(view.text)))
+
+
+def _text(window: Window) -> str:
+    return "".join(map(chr, window.ids))

@@ -69,10 +69,9 @@ def _sha256(content: bytes) -> str:
 
 
 def _check_files(path: Path, manifest: Manifest) -> None:
-    found = {file.name for file in path.iterdir()} - {MANIFEST}
-    if missing := sorted(set(manifest.files) - found):
+    if missing := sorted(name for name in manifest.files if not (path / name).is_file()):
         raise BundleError(f"{path}: {', '.join(missing)} is missing")
-    if extra := sorted(found - set(manifest.files)):
+    if extra := sorted({entry.name for entry in path.iterdir()} - {MANIFEST, *manifest.files}):
         raise BundleError(f"{path}: {', '.join(extra)} is not listed in {MANIFEST}")
     for name, stated in manifest.files.items():
         if file_digest(path / name) != stated:
@@ -81,7 +80,8 @@ def _check_files(path: Path, manifest: Manifest) -> None:
 
 def _golden(path: Path, manifest: Manifest) -> tuple[GoldenExchange, ...]:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    # By bytes: str.splitlines would also cut at line separators that JSON allows within a text.
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             content = json.loads(line)
         except ValueError as error:

@@ -2,14 +2,24 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from interlock_server.decision.panel_score import ScoreMap
 from interlock_server.strict import Settings
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _different(names: list[str]) -> list[str]:
+    if len(set(names)) != len(names):
+        raise ValueError("must not name anything twice")
+    return names
+
+
+Categories = Annotated[list[Name], Field(min_length=1), AfterValidator(_different)]
 
 
 class MemberReads(Settings):
@@ -37,6 +47,15 @@ class ScoreMapFile(Settings):
     logits: list[Finite]
     llrs: list[Finite]
 
+    @model_validator(mode="after")
+    def _increasing(self) -> "ScoreMapFile":
+        self.to_map()
+        return self
+
+    def to_map(self) -> ScoreMap:
+        """The map that `decide` uses."""
+        return ScoreMap(tuple(self.logits), tuple(self.llrs))
+
 
 class MemberManifest(Settings):
     """One classifier: how it runs, what it reads, what it covers, and what its scores mean."""
@@ -44,7 +63,7 @@ class MemberManifest(Settings):
     name: Name
     kind: Name
     backend: Literal["onnx", "linear", "scripted"]
-    categories: list[Name] = Field(min_length=1)
+    categories: Categories
     reads: MemberReads = MemberReads()
     files: dict[Literal["model", "tokenizer"], FileName]
     score_maps: dict[Name, ScoreMapFile]
@@ -65,7 +84,7 @@ class Manifest(Settings):
 
     format: Literal[1]
     name: Name
-    categories: list[Name] = Field(min_length=1)
+    categories: Categories
     members: list[MemberManifest] = Field(min_length=1)
     policy: FileName
     golden: FileName

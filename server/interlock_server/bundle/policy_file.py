@@ -7,14 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from interlock_server.bundle.manifest import Manifest, Name, ScoreMapFile
-from interlock_server.decision.panel_score import ScoreMap
+from interlock_server.bundle.manifest import Manifest, Name
 from interlock_server.decision.policy import CategoryRule, Limits, MemberRule, Policy, PolicyError, Profile
 from interlock_server.decision.verdict import Action, Reason
 from interlock_server.errors import ConfigError
 from interlock_server.strict import Settings, read_mapping, validate
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class MemberRuleFile(Settings):
@@ -60,7 +59,7 @@ class PolicyFile(Settings):
     latency_budget_ms: Positive = 2_000
     certificate: Literal["alarm", "require"] = "alarm"
     margin_comparable: bool = False
-    actions: dict[Reason, Action] = Field(default={}, strict=False)
+    actions: dict[Annotated[Reason, Field(strict=False)], Annotated[Action, Field(strict=False)]] = {}
     limits: LimitsFile = LimitsFile()
 
 
@@ -115,7 +114,7 @@ def _profile(file: ProfileFile, manifest: Manifest) -> Profile:
                 release_below=rule.release_below,
                 harmful_at=rule.harmful_at,
                 members={
-                    name: MemberRule(m.weight, m.offset, m.clear_below, score_map(maps[name][category]))
+                    name: MemberRule(m.weight, m.offset, m.clear_below, maps[name][category].to_map())
                     for name, m in rule.members.items()
                 },
                 single_member_acknowledged=rule.single_member is not None,
@@ -125,14 +124,6 @@ def _profile(file: ProfileFile, manifest: Manifest) -> Profile:
         tolerance=file.tolerance,
         ood_alpha=file.ood_alpha,
     )
-
-
-def score_map(file: ScoreMapFile) -> ScoreMap:
-    """The map; raises ConfigError when it is not strictly increasing."""
-    try:
-        return ScoreMap(tuple(file.logits), tuple(file.llrs))
-    except ValueError as error:
-        raise ConfigError(f"score_maps: {error}") from error
 
 
 def _digest(file: PolicyFile, manifest: Manifest) -> str:

@@ -5,6 +5,7 @@ tolerance and what the caller added, and no alarm of any kind is raised. Everyth
 """
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -33,12 +34,12 @@ def decide(evidence: Evidence, policy: Policy) -> Verdict:
     profile = policy.profiles.get(name)
     if profile is None:
         return withheld(Reason.POLICY_INVALID, name)
-    needed = profile.tolerance + max(evidence.extra_margin, 0.0)
+    needed = profile.tolerance + (evidence.extra_margin if _valid_margin(evidence.extra_margin) else 0.0)
     members = _by_name(evidence.members)
     results = tuple(_judge(category, rule, members, needed) for category, rule in profile.categories.items())
     ood_margin = _ood_margin(evidence.ood_pvalue, profile.ood_alpha)
     reasons = _alarms(evidence, policy).union(*(result.reasons for result in results))
-    if ood_margin is None or not ood_margin > needed:
+    if ood_margin is None or not (ood_margin > needed or profile.ood_alpha is None):
         reasons.add(Reason.OUT_OF_DISTRIBUTION)
     margin = _smallest([ood_margin, *(result.margin for result in results)])
     released = not reasons and margin is not None and margin > needed
@@ -86,7 +87,8 @@ def _judge(category: str, rule: CategoryRule, members: Mapping[str, MemberEviden
     below = {name: rule.members[name].clear_below - z for name, z in llr.items()}
     clear = frozenset(name for name, room in below.items() if room > 0 and not opinions[name].defective)
     against = tuple(name for name, room in below.items() if room <= 0)
-    panel_score = sum(
+    # Exactly rounded, so that the order of members makes no difference.
+    panel_score = math.fsum(
         weighted_excess(z, rule.members[name].weight, rule.members[name].offset) for name, z in llr.items()
     )
     known = min(rule.release_below - panel_score, *below.values()) if below else rule.release_below
@@ -114,9 +116,14 @@ def _alarms(evidence: Evidence, policy: Policy) -> set[Reason]:
     raised = {
         Reason.CERTIFICATE_LAPSED: policy.certificate_required and evidence.certificate not in CERTIFIED,
         Reason.CONSERVATIVE_MODE: evidence.conservative,
-        Reason.POLICY_INVALID: not (math.isfinite(evidence.extra_margin) and evidence.extra_margin >= 0),
+        Reason.POLICY_INVALID: not _valid_margin(evidence.extra_margin),
     }
     return {reason for reason, holds in raised.items() if holds} | set(evidence.alarms)
+
+
+def _valid_margin(extra_margin: float) -> bool:
+    """Finite and not negative, as a float: whatever else a caller sent tightens nothing and releases nothing."""
+    return 0 <= extra_margin <= sys.float_info.max
 
 
 def _ood_margin(pvalue: float | None, alpha: float | None) -> float | None:

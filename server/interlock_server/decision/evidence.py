@@ -1,6 +1,5 @@
 """What `decide` is given: everything that can change a verdict is a field here. Absent evidence is a value, not an error."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -58,7 +57,7 @@ class Evidence:
 
 def valid_score(score: object) -> bool:
     """True for a real number in [0, 1]; NaN, infinities, booleans and anything else are not scores."""
-    return isinstance(score, float | int) and not isinstance(score, bool) and math.isfinite(score) and 0 <= score <= 1
+    return isinstance(score, float | int) and not isinstance(score, bool) and 0 <= score <= 1
 
 
 def not_asked(members: tuple[str, ...], alarm: Reason, profile: str = "", extra_margin: float = 0.0) -> Evidence:

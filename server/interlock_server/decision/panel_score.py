@@ -5,6 +5,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 
+VALUE_MAX = 1e6
+"""The limit on everything in nats, so that no sum or product of them overflows."""
 SCORE_MIN = 1e-6
 SCORE_MAX = 1 - SCORE_MIN
 
@@ -19,8 +21,8 @@ def logit(score: float) -> float:
 class ScoreMap:
     """A log-likelihood ratio as a piecewise linear, strictly increasing function of the score's log-odds.
 
-    The first and last segments continue beyond their ends. Raises ValueError unless both coordinates are finite and
-    strictly increasing, with two knots or more.
+    The first and last segments continue beyond their ends. Raises ValueError unless both coordinates are strictly
+    increasing, with two knots or more, and everything stays within VALUE_MAX.
     """
 
     logits: tuple[float, ...]
@@ -30,10 +32,12 @@ class ScoreMap:
         if len(self.logits) != len(self.llrs) or len(self.logits) < 2:
             raise ValueError("a score map needs two or more knots, as many logits as llrs")
         for name, values in (("logits", self.logits), ("llrs", self.llrs)):
-            if not all(map(math.isfinite, values)):
-                raise ValueError(f"{name} must be finite")
+            if not all(-VALUE_MAX <= value <= VALUE_MAX for value in values):
+                raise ValueError(f"{name} must be from {-VALUE_MAX:,.0f} to {VALUE_MAX:,.0f}")
             if any(left >= right for left, right in pairwise(values)):
                 raise ValueError(f"{name} must be strictly increasing")
+        if not (self.llr_min >= -VALUE_MAX and self.llr_max <= VALUE_MAX):
+            raise ValueError(f"llrs must stay from {-VALUE_MAX:,.0f} to {VALUE_MAX:,.0f} for scores of 0 and 1 too")
 
     def llr(self, score: float) -> float:
         """The evidence z for harm in nats; `score` must be in [0, 1]."""
@@ -41,10 +45,9 @@ class ScoreMap:
         segment = min(max(bisect_right(self.logits, x) - 1, 0), len(self.logits) - 2)
         left, right = self.logits[segment], self.logits[segment + 1]
         low, high = self.llrs[segment], self.llrs[segment + 1]
-        # Anchored at the nearer knot, so that rounding cannot make the map step down where two segments meet.
-        if x - left <= right - x:
-            return low + (x - left) * (high - low) / (right - left)
-        return high - (right - x) * (high - low) / (right - left)
+        llr = low + (x - left) * (high - low) / (right - left)
+        # Rounding must not lift the end of a segment above the start of the next one: the map would step down there.
+        return llr if segment == len(self.logits) - 2 else min(llr, high)
 
     @property
     def llr_min(self) -> float:

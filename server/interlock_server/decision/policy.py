@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from interlock_server.decision.panel_score import IDENTITY_MAP, ScoreMap
+from interlock_server.decision.panel_score import IDENTITY_MAP, VALUE_MAX, ScoreMap, weighted_excess
 from interlock_server.decision.verdict import Action, Reason
 
 
@@ -76,6 +76,10 @@ class Policy:
         for limit in ("completion_bytes_max", "prompt_bytes_max"):
             _check(getattr(self.limits, limit) >= 1, f"limits.{limit}", "must be at least 1")
         _check(self.latency_budget_ms >= 1, "latency_budget_ms", "must be at least 1")
+        for reason, action in self.actions.items():
+            _check(
+                action is not Action.NONE, f"actions.{reason}", "must not be NONE, which is for released completions"
+            )
         for name, profile in self.profiles.items():
             _check_profile(profile, f"profiles.{name}", self)
 
@@ -98,19 +102,23 @@ def _check(holds: bool, path: str, message: str) -> None:
 
 def _check_profile(profile: Profile, path: str, policy: Policy) -> None:
     _check(bool(profile.categories), f"{path}.categories", "must name at least one category")
-    _check(math.isfinite(profile.tolerance) and profile.tolerance >= 0, f"{path}.tolerance", "must be 0 or more")
+    _check_range(profile.tolerance, f"{path}.tolerance", 0)
     alpha = profile.ood_alpha
-    _check(alpha is None or 0 < alpha < 1, f"{path}.ood_alpha", "must be between 0 and 1")
+    if alpha is not None:
+        _check(0 < alpha < 1, f"{path}.ood_alpha", "must be between 0 and 1")
+        _check(
+            math.log(1 / alpha) > profile.tolerance,
+            f"{path}.ood_alpha",
+            f"can never be passed by more than the tolerance {profile.tolerance}",
+        )
     for category, rule in profile.categories.items():
         _check_category(rule, f"{path}.categories.{category}", profile.tolerance, policy)
 
 
 def _check_category(rule: CategoryRule, path: str, tolerance: float, policy: Policy) -> None:
-    _check(math.isfinite(rule.release_below), f"{path}.release_below", "must be finite")
-    _check(math.isfinite(rule.harmful_at), f"{path}.harmful_at", "must be finite")
+    _check_range(rule.release_below, f"{path}.release_below")
+    _check_range(rule.harmful_at, f"{path}.harmful_at")
     _check(rule.release_below <= rule.harmful_at, f"{path}.release_below", "must not be above harmful_at")
-    # A panel score is 0 or more: at or below the tolerance, the dial would withhold everything.
-    _check(rule.release_below > tolerance, f"{path}.release_below", f"must be above the tolerance {tolerance}")
     kinds = {policy.kinds.get(member, "") for member in rule.members}
     if len(kinds) < 2 and not (rule.single_member_acknowledged and rule.members):
         raise PolicyError(
@@ -122,14 +130,31 @@ def _check_category(rule: CategoryRule, path: str, tolerance: float, policy: Pol
         _check(member not in policy.shadow, f"{path}.members.{member}", "is required and a shadow at once")
         _check_member(member_rule, f"{path}.members.{member}", tolerance)
     _check(any(m.weight > 0 for m in rule.members.values()), f"{path}.members", "must have a weight above 0")
+    # As `decide` computes it when every score is 0. A dial that even this does not pass would withhold everything.
+    lowest = math.fsum(weighted_excess(m.score_map.llr_min, m.weight, m.offset) for m in rule.members.values())
+    _check(
+        rule.release_below - lowest > tolerance,
+        f"{path}.release_below",
+        f"must be above the lowest panel score {lowest:.4g} by more than the tolerance {tolerance}",
+    )
 
 
 def _check_member(rule: MemberRule, path: str, tolerance: float) -> None:
-    for name in ("weight", "offset", "clear_below"):
-        _check(math.isfinite(getattr(rule, name)), f"{path}.{name}", "must be finite")
-    _check(rule.weight >= 0, f"{path}.weight", "must be 0 or more")
+    _check_range(rule.weight, f"{path}.weight", 0)
+    _check_range(rule.offset, f"{path}.offset")
+    _check_range(rule.clear_below, f"{path}.clear_below")
     low, high = rule.score_map.llr_min, rule.score_map.llr_max
     _check(
-        rule.clear_below - tolerance > low, f"{path}.clear_below", f"can never be met: scores map to {low:.2f} or more"
+        rule.clear_below - low > tolerance,
+        f"{path}.clear_below",
+        f"must be above the lowest evidence {low:.4g} by more than the tolerance {tolerance}, or nothing is ever clear",
     )
-    _check(rule.clear_below <= high, f"{path}.clear_below", f"can never be missed: scores map to {high:.2f} or less")
+    _check(
+        rule.clear_below <= high,
+        f"{path}.clear_below",
+        f"must not be above the highest evidence {high:.4g}, or everything is always clear",
+    )
+
+
+def _check_range(value: float, path: str, low: float = -VALUE_MAX) -> None:
+    _check(low <= value <= VALUE_MAX, path, f"must be from {low:,.0f} to {VALUE_MAX:,.0f}")

@@ -12,13 +12,15 @@ from collections.abc import Callable
 from interlock_server.decision.evidence import MissingCause
 from interlock_server.inference.scoring import Job, absent, perform
 
+_Entry = tuple[int, float, int, Job]
+
 
 class JobQueue:
     """A bounded queue for many threads."""
 
     def __init__(self, size_max: int) -> None:
         self._size_max = size_max
-        self._heap: list[tuple[int, float, int, Job]] = []
+        self._heap: list[_Entry] = []
         self._ready = threading.Condition()
         self._order = itertools.count()
         self._closed = False
@@ -27,13 +29,16 @@ class JobQueue:
         return len(self._heap)
 
     def put(self, job: Job) -> bool:
-        """Queues the job, or returns False when the queue is full or closed."""
+        """Queues the job, or returns False when the queue is closed or full of jobs that somebody waits for."""
         with self._ready:
-            if self._closed or len(self._heap) >= self._size_max:
-                return False
-            heapq.heappush(self._heap, (job.priority, job.deadline_s, next(self._order), job))
-            self._ready.notify()
-            return True
+            dead = self._evict_dead() if len(self._heap) >= self._size_max else []
+            accepted = not self._closed and len(self._heap) < self._size_max
+            if accepted:
+                heapq.heappush(self._heap, (job.priority, job.deadline_s, next(self._order), job))
+                self._ready.notify()
+        for old in dead:
+            old.done(perform(old))  # which does not run it
+        return accepted
 
     def take(self) -> Job | None:
         """The next job, dead or alive; waits for one, and returns None once the queue is closed and empty."""
@@ -50,6 +55,16 @@ class JobQueue:
             self._closed = True
             self._ready.notify_all()
 
+    def _evict_dead(self) -> list[Job]:
+        now_s = time.monotonic()
+        alive: list[_Entry] = []
+        dead: list[_Entry] = []
+        for entry in self._heap:
+            (dead if entry[-1].dead(now_s) else alive).append(entry)
+        heapq.heapify(alive)
+        self._heap = alive
+        return [entry[-1] for entry in dead]
+
 
 class Lane:
     """A daemon thread, since a hung model must not keep the process from exiting."""
@@ -62,18 +77,20 @@ class Lane:
         self._thread = threading.Thread(target=self._work, name=f"lane-{number}", daemon=True)
         self._thread.start()
 
-    def hung(self, now_s: float, grace_s: float) -> bool:
-        """Whether its job should have ended long ago."""
-        job = self._job
-        return job is not None and now_s > job.deadline_s + grace_s
-
-    def give_up(self) -> None:
-        """Answers for the hung job and lets the thread end whenever the model lets go of it."""
+    def give_up_if_stuck(self, now_s: float, grace_s: float) -> bool:
+        """Whether its job should have ended long ago, or its thread has died. If so, answers for the job and lets the
+        thread end whenever the model lets go of it.
+        """
         with self._lock:
-            job, self._job, self.lost = self._job, None, True
+            job = self._job
+            hung = job is not None and now_s > job.deadline_s + grace_s
+            if not hung and self.alive():
+                return False
+            self._job, self.lost = None, True
         if job is not None:
             job.run.stop()
             job.done(absent(job.member.name, MissingCause.TIMED_OUT, time.monotonic() - job.submitted_s, fault=True))
+        return True
 
     def alive(self) -> bool:
         """Whether the thread still runs."""
@@ -107,8 +124,7 @@ class Lanes:
     def tick(self, now_s: float) -> None:
         """Replaces every hung or dead lane, and reports how many lost ones still hold a thread."""
         for place, lane in enumerate(self._working):
-            if lane.hung(now_s, self._grace_s) or not lane.alive():
-                lane.give_up()
+            if lane.give_up_if_stuck(now_s, self._grace_s):
                 self._lost.append(lane)
                 self._working[place] = Lane(self._queue, next(self._numbers))
         self._lost = [lane for lane in self._lost if lane.alive()]

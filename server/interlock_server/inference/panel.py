@@ -36,6 +36,7 @@ class Panel:
         self._breakers = dict.fromkeys((member.name for member in members), breaker)
         self._costs = {member.name: CostModel() for member in members}
         self._outstanding_s = 0.0
+        self._outstanding_jobs = 0
         self.cannot_heal = asyncio.Event()
         self._ticking: asyncio.Task[None] | None = None
 
@@ -72,7 +73,12 @@ class Panel:
         self._costs[member].learn(size_bytes, took_s)
 
     def _predicted_s(self, exchange: Exchange) -> float:
-        """When the last job would end if the exchange were admitted now."""
+        """When the last job would end if the exchange were admitted now.
+
+        An idle panel always admits: after one slow run a prediction may be far too high, and only the next run mends it.
+        """
+        if not self._outstanding_jobs:
+            return 0.0
         own_s = sum(self._costs[member.name].predict_s(exchange.completion_bytes) for member in self.members)
         return (self._outstanding_s + own_s) / self._settings.lanes
 
@@ -96,6 +102,7 @@ class Panel:
             cost_s=self._costs[member.name].predict_s(exchange.completion_bytes),
         )
         self._outstanding_s += job.cost_s
+        self._outstanding_jobs += 1
         if not self._queue.put(job):
             self._metrics.admission_refused.labels("queue_full").inc()
             self._finished(question, absent(member.name, MissingCause.OVERLOADED))
@@ -106,6 +113,7 @@ class Panel:
         job, name = question.job, question.member
         assert job is not None
         self._outstanding_s = max(self._outstanding_s - job.cost_s, 0.0)
+        self._outstanding_jobs -= 1
         breaker = self._breakers[name]
         if report.fault:
             self._breakers[name] = breaker.failed(time.monotonic())

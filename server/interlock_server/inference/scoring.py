@@ -71,7 +71,9 @@ def perform(job: Job) -> MemberReport:
         return absent(job.member.name, MissingCause.TIMED_OUT, queue_s)
     try:
         return _score_all(job, queue_s, begun_s)
-    except Exception:  # a model may raise anything; that it did is all that is reported, since messages may quote text
+    # A model may raise anything, also a panic of native code, which is no Exception and would end the lane. That it did is
+    # all that is reported, since messages may quote text.
+    except BaseException:
         stopped = job.run.stopped  # being stopped ends a run with an error too
         cause = MissingCause.TIMED_OUT if stopped else MissingCause.FAILED
         return absent(job.member.name, cause, queue_s, fault=not stopped)

@@ -7,7 +7,7 @@ _CYRILLIC = {
 }  # fmt: skip
 _GREEK = {
     "α": "a", "β": "b", "γ": "y", "ε": "e", "η": "n", "ι": "i", "κ": "k", "μ": "u", "ν": "v", "ο": "o", "ρ": "p",
-    "σ": "o", "ς": "c", "τ": "t", "υ": "u", "χ": "x", "ω": "w", "ϲ": "c", "ϳ": "j",
+    "σ": "o", "τ": "t", "υ": "u", "χ": "x", "ω": "w", "ϳ": "j",
 }  # fmt: skip
 _ARMENIAN = {"ա": "w", "գ": "q", "հ": "h", "ո": "n", "ս": "u", "օ": "o", "ց": "g", "զ": "q", "յ": "j", "ք": "p"}
 _LATIN = {
@@ -20,9 +20,8 @@ _LATIN = {
 CONFUSABLES = str.maketrans(_CYRILLIC | _GREEK | _ARMENIAN | _LATIN)
 """Case-folded look-alike -> ASCII letter, for `str.translate`."""
 
-# A capital may look like another Latin letter than its small form does: the Greek "Ν" like "n", but "ν" like "v".
-CAPITALS = {"Η": "h", "Μ": "m", "Ν": "n", "Υ": "y", "Ζ": "z"}
-"""Greek capital -> the ASCII letter that it looks like, where that is not what its small form looks like."""
+CASED = {"Η": "h", "Μ": "m", "Ν": "n", "Υ": "y", "Ζ": "z", "ς": "c", "ϲ": "c", "Ϲ": "c"}
+"""Greek letter -> the ASCII letter that it looks like, where folding its case gives one that looks otherwise ("Ν", "ν")."""
 
 LATIN_LOOKALIKES = frozenset(_LATIN)
 """Letters of Latin script, such as small capitals: a word that has one is a Latin word."""

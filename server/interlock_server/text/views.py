@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 
-from interlock_server.text.confusables import CAPITALS, CONFUSABLES, LATIN_LOOKALIKES
+from interlock_server.text.confusables import CASED, CONFUSABLES, LATIN_LOOKALIKES
 
 # Characters that take no room on a page although their category is not Cf: fillers, variation selectors, joiners.
 _INVISIBLE = re.compile(
@@ -23,6 +23,7 @@ _BLANKS = re.compile(r"\s{2,}")
 _SPACED = re.compile(r"(?<![^\W_])[^\W_](?P<apart>[ \t.\-_*]{1,3})[^\W_](?:(?P=apart)[^\W_]){2,}(?![^\W_])")
 _WORD = re.compile(r"[^\W\d_]+")
 _ROUNDS_MAX = 8
+_FOLDED_MAX = 6  # two Arabic phrases in one character fold to more: 64 KB of them would become 400,000 characters
 _Kept = Callable[[re.Match[str]], Sequence[int]]
 
 
@@ -96,7 +97,7 @@ def _fold_character(ch: str) -> str:
         if again == folded:
             break
         folded = again
-    return folded
+    return folded if len(folded) <= _FOLDED_MAX else ch
 
 
 def _unmask(text: str, origins: Sequence[int], source: str) -> str:
@@ -107,7 +108,7 @@ def _unmask(text: str, origins: Sequence[int], source: str) -> str:
     def latin(match: re.Match[str]) -> str:
         if match[0].isascii() or not _mixed(match[0]):
             return match[0]
-        letters = (CAPITALS.get(source[origins[place]], text[place]) for place in range(*match.span()))
+        letters = (CASED.get(source[origins[place]], text[place]) for place in range(*match.span()))
         return "".join(letters).translate(CONFUSABLES)
 
     return _WORD.sub(latin, text)
