@@ -199,7 +199,7 @@ async def test_leaving_cancels(policy: Policy):
 async def test_a_refusal_from_outside_withholds(policy: Policy):
     """Such as too many requests in flight."""
     tested = Filter(policy)
-    screening = await tested.inner.screen(Request(b"", BENIGN.encode()), refused=Reason.OVERLOADED)
+    screening = await tested.inner.screen(Request(b"", BENIGN.encode(), refused=Reason.OVERLOADED))
 
     assert ((Reason.OVERLOADED,), True) == (screening.verdict.reasons, screening.verdict.retryable)
     assert [] == tested.panel.asked

@@ -83,11 +83,11 @@ async def serve(config: Config, on_ready: Callable[[int, int], None] = lambda po
             healthy = await _until_stopped(safety_filter.panel)
             serving.clear()
             log_event("draining")
-            await grpc_server.drain()
+            await grpc_server.drain(service.idle)
         if not healthy:
             raise BackendError("too many lanes hang; exiting to be restarted")
     finally:
-        await grpc_server.drain()
+        await grpc_server.drain(service.idle)
         http_server.close()
 
 

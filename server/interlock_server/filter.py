@@ -33,6 +33,8 @@ class Request:
     extra_margin: float = 0.0
     deadline_s: float = float("inf")
     observed_only: bool = False
+    refused: Reason | None = None
+    """Why the members are not to be asked at all, such as OVERLOADED."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,12 @@ class SafetyFilter:
         self._reply_reserve_s = reply_reserve_s
         self._metrics = metrics
 
-    async def screen(self, request: Request, rpc: str = "Screen", refused: Reason | None = None) -> Screening:
-        """One verdict, before the deadline; never raises, except that cancelling it cancels the work.
-
-        `refused` is a reason not to ask the members at all, such as OVERLOADED.
-        """
+    async def screen(self, request: Request, rpc: str = "Screen") -> Screening:
+        """One verdict, before the deadline; never raises, except that cancelling it cancels the work."""
         begun_s = time.monotonic()
         reports: tuple[MemberReport, ...] = ()
         try:
-            evidence, reports = await self._gather(request, begun_s, refused)
+            evidence, reports = await self._gather(request, begun_s)
             verdict = decide(evidence, self.policy)
         except Exception as error:  # becomes an alarm in the evidence, and `decide` sees to the rest
             log_failure("screen", error)
@@ -86,12 +85,10 @@ class SafetyFilter:
         self._count(screening, rpc)
         return screening
 
-    async def _gather(
-        self, request: Request, begun_s: float, refused: Reason | None
-    ) -> tuple[Evidence, tuple[MemberReport, ...]]:
+    async def _gather(self, request: Request, begun_s: float) -> tuple[Evidence, tuple[MemberReport, ...]]:
         """The evidence on an exchange: the members' reports, or the reason why they were not asked."""
         deadline_s = min(request.deadline_s - self._reply_reserve_s, begun_s + self._budget_s)
-        exchange = refused or await self._read(request, deadline_s)
+        exchange = request.refused or await self._read(request, deadline_s)
         if isinstance(exchange, Reason):
             return self._refused(request, exchange), ()
         if not time.monotonic() < deadline_s:  # also when it is not a number

@@ -64,7 +64,7 @@ def test_tea_is_released() -> None:
 
 @pytest.mark.timeout(300)
 def test_most_canaries_are_withheld() -> None:
-    """Of 120 plainly harmful completions that no model was trained on, at least nine in ten are withheld (docs/ensemble.md has the figure)."""
+    """Of 120 plainly harmful completions in no split, at least nine in ten; docs/ensemble.md has the figure."""
     rows = [json.loads(line) for line in CANARIES.read_text(encoding="utf-8").splitlines()]
     harmful = [(row["prompt"], row["completion"]) for row in rows if any(row["labels"].values())]
 

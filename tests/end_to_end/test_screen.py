@@ -197,10 +197,11 @@ def test_a_batch_keeps_its_order(server: Server):
 
 def test_a_bad_item_does_not_hurt_its_neighbours(server: Server):
     """Each is judged on its own."""
-    items = [exchange(BENIGN), exchange(b"\xff"), exchange(b""), exchange(b"x" * 70_000), exchange(BENIGN)]
+    two_contexts = pb.Exchange(prompt=b"a", turns=[pb.Turn(text=b"b")], completion=BENIGN.encode())
+    bad = [exchange(b"\xff"), exchange(b""), exchange(b"x" * 70_000), two_contexts]
 
-    assert [[], ["INPUT_UNREADABLE"], ["INPUT_EMPTY"], ["INPUT_TOO_LONG"], []] == list(
-        map(reasons, screen_all(server, items))
+    assert [[], ["INPUT_UNREADABLE"], ["INPUT_EMPTY"], ["INPUT_TOO_LONG"], ["INPUT_UNREADABLE"], []] == list(
+        map(reasons, screen_all(server, [exchange(BENIGN), *bad, exchange(BENIGN)]))
     )
 
 

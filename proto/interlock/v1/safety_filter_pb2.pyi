@@ -114,7 +114,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_INPUT_TOO_LONG: _Reason.ValueType  # 11
     """REASON_INPUT_TOO_LONG: the prompt or the completion is over its limit; nothing is ever cut."""
     REASON_INPUT_UNREADABLE: _Reason.ValueType  # 12
-    """REASON_INPUT_UNREADABLE: the text is not UTF-8, holds a NUL, or has more readings than the cap."""
+    """REASON_INPUT_UNREADABLE: the text is not UTF-8, holds a NUL, or, within a batch, has both a prompt and turns."""
     REASON_COVERAGE_INCOMPLETE: _Reason.ValueType  # 13
     """REASON_COVERAGE_INCOMPLETE: some bytes of the completion were not read by a required member."""
     REASON_CERTIFICATE_LAPSED: _Reason.ValueType  # 14
@@ -154,7 +154,7 @@ REASON_INPUT_EMPTY: Reason.ValueType  # 10
 REASON_INPUT_TOO_LONG: Reason.ValueType  # 11
 """REASON_INPUT_TOO_LONG: the prompt or the completion is over its limit; nothing is ever cut."""
 REASON_INPUT_UNREADABLE: Reason.ValueType  # 12
-"""REASON_INPUT_UNREADABLE: the text is not UTF-8, holds a NUL, or has more readings than the cap."""
+"""REASON_INPUT_UNREADABLE: the text is not UTF-8, holds a NUL, or, within a batch, has both a prompt and turns."""
 REASON_COVERAGE_INCOMPLETE: Reason.ValueType  # 13
 """REASON_COVERAGE_INCOMPLETE: some bytes of the completion were not read by a required member."""
 REASON_CERTIFICATE_LAPSED: Reason.ValueType  # 14

@@ -1,5 +1,8 @@
 """The gRPC server: options, health, reflection, start and drain."""
 
+import asyncio
+from collections.abc import Callable
+
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -11,6 +14,8 @@ from interlock_server.metrics import Metrics
 from interlock_server.transport.interceptors import RpcMetrics
 from interlock_server.transport.settings import TransportSettings
 
+_POLL_S = 0.02
+_LAST_REPLY_S = 0.2  # a verdict that is ready still has to be sent
 SERVICE = pb.DESCRIPTOR.services_by_name["SafetyFilterService"].full_name
 
 
@@ -48,10 +53,17 @@ class GrpcServer:
         """Call when every required member is warm."""
         await self._say(health_pb2.HealthCheckResponse.SERVING)
 
-    async def drain(self) -> None:
-        """Says NOT_SERVING, refuses new requests, and gives those in flight the time to finish."""
+    async def drain(self, idle: Callable[[], bool]) -> None:
+        """Says NOT_SERVING, refuses new requests, and gives those in flight the time to finish.
+
+        Health watchers never end by themselves; once `idle` says that no request is left, they are not waited for.
+        """
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        await self._server.stop(self._settings.drain_seconds)
+        stopping = asyncio.create_task(self._server.stop(self._settings.drain_seconds))
+        while not (stopping.done() or idle()):
+            await asyncio.sleep(_POLL_S)
+        await self._server.stop(_LAST_REPLY_S)
+        await stopping
 
     async def _say(self, status: int) -> None:
         for service in ("", SERVICE):

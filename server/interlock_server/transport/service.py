@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -16,7 +17,7 @@ from interlock_server.decision.verdict import Reason
 from interlock_server.filter import Request, SafetyFilter, Screening
 from interlock_server.metrics import Metrics
 from interlock_server.transport.settings import TransportSettings
-from interlock_server.transport.translate import InvalidRequest, to_request, to_verdict
+from interlock_server.transport.translate import InvalidRequest, check_options, is_ambiguous, to_request, to_verdict
 
 if TYPE_CHECKING:  # generic only in its type stubs
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -38,36 +39,34 @@ class SafetyFilterService(pb_grpc.SafetyFilterServiceServicer):
         """From now on answers with this filter."""
         self._filter, self._ensemble = safety_filter, ensemble
 
+    def idle(self) -> bool:
+        """Whether no exchange is being screened."""
+        return self._in_flight == 0
+
     async def Screen(self, request: pb.ScreenRequest, context: Context) -> pb.ScreenResponse:
         """One exchange, one verdict."""
         deadline_s = _deadline_s(context)
-        safety_filter = await self._serving(context)
-        try:
-            asked = to_request(request.exchange, request, safety_filter.policy, deadline_s)
-        except InvalidRequest as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        screening = await self._screen(safety_filter, asked, "Screen")
+        safety_filter = await self._serving(context, request)
+        if is_ambiguous(request.exchange):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "exchange: has both a prompt and turns")
+        screening = await self._screen(safety_filter, to_request(request.exchange, request, deadline_s), "Screen")
         _say_reason(context, screening)
         return pb.ScreenResponse(verdict=self._verdict(safety_filter, screening, request.detail))
 
     async def ScreenBatch(self, request: pb.ScreenBatchRequest, context: Context) -> pb.ScreenBatchResponse:
-        """Many exchanges, a verdict each, in order."""
+        """Many exchanges, a verdict each, in order; what is wrong with one of them withholds that one."""
         deadline_s = _deadline_s(context)
-        safety_filter = await self._serving(context)
+        safety_filter = await self._serving(context, request)
         if len(request.exchanges) > self._settings.batch_size_max:
             message = f"exchanges: {len(request.exchanges)} are more than {self._settings.batch_size_max}"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
-        try:
-            asked = [to_request(item, request, safety_filter.policy, deadline_s) for item in request.exchanges]
-        except InvalidRequest as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         places = asyncio.Semaphore(_BATCH_CONCURRENCY)
 
-        async def screen(item: Request) -> Screening:
+        async def screen(exchange: pb.Exchange) -> Screening:
             async with places:
-                return await self._screen(safety_filter, item, "ScreenBatch")
+                return await self._screen(safety_filter, to_request(exchange, request, deadline_s), "ScreenBatch")
 
-        screenings = await asyncio.gather(*map(screen, asked))
+        screenings = await asyncio.gather(*map(screen, request.exchanges))
         return pb.ScreenBatchResponse(verdicts=[self._verdict(safety_filter, s, request.detail) for s in screenings])
 
     async def GetEnsemble(self, request: pb.GetEnsembleRequest, context: Context) -> pb.GetEnsembleResponse:
@@ -75,16 +74,25 @@ class SafetyFilterService(pb_grpc.SafetyFilterServiceServicer):
         await self._serving(context)
         return self._ensemble
 
-    async def _serving(self, context: Context) -> SafetyFilter:
+    async def _serving(
+        self, context: Context, request: pb.ScreenRequest | pb.ScreenBatchRequest | None = None
+    ) -> SafetyFilter:
+        """The filter in force, if there is one and it can do what is asked; else ends the RPC."""
         if self._filter is None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the members are not warm yet")
+        try:
+            if request is not None:
+                check_options(request, self._filter.policy)
+        except InvalidRequest as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         return self._filter
 
     async def _screen(self, safety_filter: SafetyFilter, request: Request, rpc: str) -> Screening:
         with self._counted() as admitted:
             if not admitted:
                 self._metrics.admission_refused.labels("in_flight").inc()
-            return await safety_filter.screen(request, rpc, None if admitted else Reason.OVERLOADED)
+                request = replace(request, refused=Reason.OVERLOADED)
+            return await safety_filter.screen(request, rpc)
 
     def _verdict(self, safety_filter: SafetyFilter, screening: Screening, detail: int) -> pb.Verdict:
         granted, shadow = self._settings.detail_granted, safety_filter.policy.shadow

@@ -23,16 +23,21 @@ class InvalidRequest(ValueError):
     """The request cannot be understood; the message names the field and the limit, and holds no text."""
 
 
-def to_request(
-    exchange: pb.Exchange, asked: pb.ScreenRequest | pb.ScreenBatchRequest, policy: Policy, deadline_s: float
-) -> Request:
-    """What the filter is asked; raises InvalidRequest."""
+def check_options(asked: pb.ScreenRequest | pb.ScreenBatchRequest, policy: Policy) -> None:
+    """Raises InvalidRequest when what a caller asks beside the exchange cannot be done."""
     if asked.profile and asked.profile not in policy.profiles:
         raise InvalidRequest(f"profile: the policy has {', '.join(sorted(policy.profiles))}")
     if not (math.isfinite(asked.extra_margin) and asked.extra_margin >= 0):
         raise InvalidRequest("extra_margin: must be finite and 0 or more")
-    if exchange.prompt and exchange.turns:
-        raise InvalidRequest("exchange: has both a prompt and turns")
+
+
+def is_ambiguous(exchange: pb.Exchange) -> bool:
+    """Whether an exchange has two contexts: a prompt and turns."""
+    return bool(exchange.prompt and exchange.turns)
+
+
+def to_request(exchange: pb.Exchange, asked: pb.ScreenRequest | pb.ScreenBatchRequest, deadline_s: float) -> Request:
+    """What the filter is asked. An ambiguous exchange is refused there."""
     return Request(
         prompt=exchange.prompt or _joined(exchange.turns),
         completion=exchange.completion,
@@ -40,6 +45,7 @@ def to_request(
         extra_margin=asked.extra_margin,
         deadline_s=deadline_s,
         observed_only=asked.enforcement == pb.ENFORCEMENT_OBSERVE,
+        refused=Reason.INPUT_UNREADABLE if is_ambiguous(exchange) else None,
     )
 
 
