@@ -15,6 +15,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from interlock_client import SafetyFilter
 from interlock_server.app import load, load_members
 from interlock_server.backends.backend import Run
@@ -44,11 +46,14 @@ def main() -> None:
     members = load_members(load(load_config()))
     rounds = []
     with running_server() as address, SafetyFilter(targets=address, timeout_s=10.0) as safety_filter:
+        stub = health_pb2_grpc.HealthStub(grpc.insecure_channel(address))
         for _ in range(REPETITIONS):
             ensemble_ms = bare_ms(members)
             encoder_ms = bare_ms([member for member in members if member.name == "encoder"])
             served_ms = median_ms(lambda: safety_filter.screen(prompt=PROMPT, completion=COMPLETION))
-            rounds.append({"served": served_ms, "bare_ensemble": ensemble_ms, "bare_encoder": encoder_ms})
+            floor_ms = rpc_floor_ms(stub, pause_s=encoder_ms / 1000)
+            figures = (served_ms, ensemble_ms, encoder_ms, floor_ms)
+            rounds.append(dict(zip(("served", "bare_ensemble", "bare_encoder", "rpc_floor"), figures, strict=True)))
     over_ensemble = [row["served"] - row["bare_ensemble"] for row in rounds]
     over_encoder = [row["served"] - row["bare_encoder"] for row in rounds]
     result = {
@@ -58,6 +63,7 @@ def main() -> None:
         "rounds_ms": rounds,
         "overhead_over_ensemble_ms_p50": statistics.median(over_ensemble),
         "overhead_over_encoder_ms_p50": statistics.median(over_encoder),
+        "rpc_floor_ms_p50": statistics.median(row["rpc_floor"] for row in rounds),
     }
     path = Path(__file__).parent / "results" / "overhead.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
@@ -74,6 +80,17 @@ def bare_ms(members: list[Member]) -> float:
                 backend.score([window], Run())
 
     return median_ms(score)
+
+
+def rpc_floor_ms(stub: health_pb2_grpc.HealthStub, pause_s: float) -> float:
+    """A health check after a pause as long as the model's run: what gRPC and waking idle threads cost on this machine."""
+    took = []
+    for _ in range(CALLS):
+        time.sleep(pause_s)
+        begun = time.perf_counter()
+        stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        took.append(time.perf_counter() - begun)
+    return statistics.median(took) * 1000
 
 
 def median_ms(call: object) -> float:

@@ -39,6 +39,7 @@ def serve(
     options = {"address": address, "http_address": http_address, "insecure": insecure or None}
     settings = load_config(config, transport={key: value for key, value in options.items() if value is not None})
     configure(settings.log_level)
+    sys.setswitchinterval(0.0005)
     uvloop.run(serve_until_stopped(settings))
 
 

@@ -68,14 +68,16 @@ def load_config(
 def _override(content: dict[str, Any], name: str, value: str) -> None:
     try:
         _set(content, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), yaml.safe_load(value))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         raise ConfigError(f"{name}: is not a YAML value") from error
 
 
 def _set(content: dict[str, Any], keys: list[str], value: object) -> None:
     *sections, key = keys
     for section in sections:
-        inner = content.get(section)
-        content[section] = dict(inner) if isinstance(inner, Mapping) else {}
+        inner = content.get(section) or {}
+        if not isinstance(inner, Mapping):  # replacing it would hide the mistake
+            raise ConfigError(f"{section}: must be a mapping")
+        content[section] = dict(inner)
         content = content[section]
     content[key] = value

@@ -40,7 +40,8 @@ def ids(text: str) -> list[int]:
 
 
 def read(prompt: str, completion: str, prompt_max: int = 8, tokens: Tokens = TOKENS) -> Reading:
-    return exchange_windows(prompt, Exchange("", completion).views[:1], tokens, 32, prompt_max)
+    exchange = Exchange(prompt, completion)
+    return exchange_windows(exchange, exchange.views[:1], tokens, 32, prompt_max)
 
 
 def framed(reading: Reading) -> list[list[int]]:
@@ -48,7 +49,8 @@ def framed(reading: Reading) -> list[list[int]]:
 
 
 def by_sentence(completion: str, tokens_max: int = 64) -> Reading:
-    return sentence_windows(Exchange("", completion).views[:1], TOKENS, tokens_max)
+    exchange = Exchange("", completion)
+    return sentence_windows(exchange, exchange.views[:1], TOKENS, tokens_max)
 
 
 def test_a_window_is_framed_prompt_and_piece():
@@ -164,7 +166,8 @@ def test_plain_text_costs_few_tokens_beyond_its_own(parts: list[list[str]]):
     """At most 2.5 tokens are read for each token of the prompt and the completion."""
     text = " ".join(" ".join(words) + "." for words in parts)
     prompt = "the cup " * 24
-    windows = exchange_windows(prompt, Exchange("", text).views, TOKENS, 256, 48).windows
+    exchange = Exchange(prompt, text)
+    windows = exchange_windows(exchange, exchange.views, TOKENS, 256, 48).windows
     read_tokens = sum(len(window.ids) for window in {window.key: window for window in windows}.values())
 
     assert read_tokens <= 2.5 * (len(ids(prompt)) + len(ids(text)))

@@ -4,6 +4,7 @@ A view without a single token yields no window: the member then has no evidence,
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
@@ -49,26 +50,28 @@ def views_to_read(exchange: Exchange, views: Sequence[str], uncased: bool) -> It
             yield view
 
 
-def exchange_windows(prompt: str, views: Iterable[View], tokens: Tokens, tokens_max: int, prompt_max: int) -> Reading:
+def exchange_windows(
+    exchange: Exchange, views: Iterable[View], tokens: Tokens, tokens_max: int, prompt_max: int
+) -> Reading:
     """`[CLS] prompt [SEP] piece [SEP]` for each piece of each view; of a long prompt the head and the tail are shown."""
-    prompt_ids, prompt_spans = _read_prompt(prompt, tokens, prompt_max)
+    prompt_ids, prompt_spans = _read_prompt(exchange.prompt, tokens, prompt_max)
     head = np.array([tokens.cls, *prompt_ids, tokens.sep], dtype=np.int64)
     size_max = tokens_max - len(head) - 1
     windows = []
     for view in views:
-        text = _Tokenized(view, tokens)
+        text = _tokenized(exchange, view, tokens)
         for first, last in pack(text.sentence_ends, size_max) if text.size else ():
             windows.append(Window(text.framed(head, first, last), view.name, text.span(first, last), len(head)))
     return Reading(windows, prompt_spans)
 
 
-def sentence_windows(views: Iterable[View], tokens: Tokens, tokens_max: int) -> Reading:
+def sentence_windows(exchange: Exchange, views: Iterable[View], tokens: Tokens, tokens_max: int) -> Reading:
     """`[CLS] sentence [SEP]`, each sentence on its own, so that nothing around it can change its score."""
     size_max = tokens_max - 2
     head = np.array([tokens.cls], dtype=np.int64)
     windows = []
     for view in views:
-        text = _Tokenized(view, tokens)
+        text = _tokenized(exchange, view, tokens)
         for start, end in pairwise([0, *text.sentence_ends]):
             for first, last in cut(start, end, size_max, size_max * 3 // 4):
                 windows.append(Window(text.framed(head, first, last), view.name, text.span(first, last), 1))
@@ -84,6 +87,11 @@ def character_windows(views: Iterable[View], features: Callable[[str], Ids], cha
     return Reading(windows)
 
 
+def _tokenized(exchange: Exchange, view: View, tokens: Tokens) -> "_Tokenized":
+    """Members with the same tokenizer share its work, which one lane does while the others wait for it."""
+    return exchange.once((tokens, view.name), lambda: _Tokenized(view, tokens))
+
+
 class _Tokenized:
     """A view as tokens. Token i stands for the characters from its start to the start of token i + 1."""
 
@@ -96,7 +104,7 @@ class _Tokenized:
         self._starts: NDArray[np.int64] = np.array([s for s, _ in encoding.offsets] + [len(view.text)], dtype=np.int64)
         self._starts[0] = 0
 
-    @property
+    @cached_property
     def sentence_ends(self) -> list[int]:
         """The positions at which sentences end, in tokens: increasing, the last one is the number of tokens."""
         char_ends = [end for _, end in split_sentences(self._view.text)]

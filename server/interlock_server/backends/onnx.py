@@ -1,6 +1,7 @@
 """Members that run on ONNX Runtime. A provider that is not the one asked for is refused, never fallen back from."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,9 @@ class OnnxBackend:
         """Windows of (prompt, piece), or single sentences, as the manifest says."""
         views = views_to_read(exchange, self._reads.views, self._reads.uncased)
         if self._reads.input == "sentences":
-            return sentence_windows(views, self._tokens, self._reads.tokens_max)
+            return sentence_windows(exchange, views, self._tokens, self._reads.tokens_max)
         limits = (self._reads.tokens_max, self._reads.prompt_tokens_max)
-        return exchange_windows(exchange.prompt, views, self._tokens, *limits)
+        return exchange_windows(exchange, views, self._tokens, *limits)
 
     def score(self, windows: Sequence[Window], run: Run) -> NDArray[np.float64]:
         """One run for windows of equal length, which are stacked; different lengths are run one after the other."""
@@ -84,13 +85,22 @@ def _session(path: Path, provider: str, member: str) -> Any:
 
 def _tokens(path: Path, member: str) -> Tokens:
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokens = _tokenizer(path.read_bytes())
     except Exception as error:  # tokenizers raises bare Exception
         raise BackendError(f"member {member}: {path.name} is not a tokenizer") from error
+    if tokens is None:
+        raise BackendError(f"member {member}: {path.name} has no [CLS] or [SEP]")
+    return tokens
+
+
+@lru_cache(maxsize=16)
+def _tokenizer(content: bytes) -> Tokens | None:
+    """One tokenizer for all members that have the same file, so that they can share what it reads."""
+    tokenizer = Tokenizer.from_str(content.decode())
     tokenizer.no_truncation()
     tokenizer.no_padding()
     cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     if cls is None or sep is None:
-        raise BackendError(f"member {member}: {path.name} has no [CLS] or [SEP]")
-    # encode_batch_fast on one text scales over threads, where encode does not; it leaves offsets out, which we need.
+        return None
+    # encode_batch on one text scales over threads, where encode does not.
     return Tokens(lambda text: tokenizer.encode_batch([text], add_special_tokens=False)[0], cls, sep)

@@ -33,7 +33,7 @@ class Breaker:
 
     def succeeded(self) -> "Breaker":
         """A good answer closes the breaker."""
-        return Breaker(self.failures_max, self.open_s)
+        return Breaker(self.failures_max, self.open_s) if self.failures else self
 
     def failed(self, now_s: float) -> "Breaker":
         """A bad answer, or none in time."""

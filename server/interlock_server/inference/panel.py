@@ -35,6 +35,11 @@ class Panel:
         breaker = Breaker(settings.breaker_failures, settings.breaker_open_ms / 1000)
         self._breakers = dict.fromkeys((member.name for member in members), breaker)
         self._costs = {member.name: CostModel() for member in members}
+        # Looked up once: label look-ups on the hot path cost more than the observation.
+        timer = metrics.member_seconds.labels
+        self._timers = {m.name: [timer(m.name, phase) for phase in ("queue", "tokenize", "infer")] for m in members}
+        for member in members:
+            metrics.breaker_state.labels(member.name).set(breaker.state(time.monotonic()))
         self._outstanding_s = 0.0
         self._outstanding_jobs = 0
         self.cannot_heal = asyncio.Event()
@@ -122,9 +127,10 @@ class Panel:
             self._costs[name].learn(job.exchange.completion_bytes, report.read_s + report.infer_s)
         else:
             self._breakers[name] = breaker.abandoned()
-        self._metrics.breaker_state.labels(name).set(self._breakers[name].state(time.monotonic()))
-        for phase, seconds in (("queue", report.queue_s), ("tokenize", report.read_s), ("infer", report.infer_s)):
-            self._metrics.member_seconds.labels(name, phase).observe(seconds)
+        if self._breakers[name] is not breaker:
+            self._metrics.breaker_state.labels(name).set(self._breakers[name].state(time.monotonic()))
+        for timer, seconds in zip(self._timers[name], (report.queue_s, report.read_s, report.infer_s), strict=True):
+            timer.observe(seconds)
         if not question.answer.done():
             question.answer.set_result(report)
 

@@ -1,9 +1,22 @@
 """The text under judgement, decoded and read once. Nothing here knows a model."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
+from typing import TypeVar
 
 from interlock_server.text.views import View, views_of
+
+_T = TypeVar("_T")
+
+
+class _Once:
+    """A value that is made by the first thread that asks for it, while the others wait."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.made: list[object] = []
 
 
 @dataclass(frozen=True)
@@ -12,6 +25,15 @@ class Exchange:
 
     prompt: str
     completion: str
+    _shared: dict[Hashable, _Once] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, key: Hashable, make: Callable[[], _T]) -> _T:
+        """What `make` returns, made once for all members that ask with the same key, such as a view's tokens."""
+        place = self._shared.setdefault(key, _Once())
+        with place.lock:
+            if not place.made:
+                place.made.append(make())
+        return place.made[0]  # type: ignore[return-value]
 
     @cached_property
     def views(self) -> tuple[View, ...]:

@@ -50,8 +50,9 @@ def views_of(text: str) -> tuple[View, ...]:
     canonical, origins = canonicalise(text)
     if canonical == text:
         return (raw,)
-    offsets = array("L", [raw.offsets[origin] for origin in origins])
-    return raw, View("canonical", canonical, offsets)
+    if not text.isascii():
+        origins = array("L", [raw.offsets[origin] for origin in origins])
+    return raw, View("canonical", canonical, origins)
 
 
 def canonicalise(text: str) -> tuple[str, Sequence[int]]:

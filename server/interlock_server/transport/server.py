@@ -1,7 +1,6 @@
 """The gRPC server: options, health, reflection, start and drain."""
 
 import asyncio
-from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -14,7 +13,6 @@ from interlock_server.metrics import Metrics
 from interlock_server.transport.interceptors import RpcMetrics
 from interlock_server.transport.settings import TransportSettings
 
-_POLL_S = 0.02
 _LAST_REPLY_S = 0.2  # a verdict that is ready still has to be sent
 SERVICE = pb.DESCRIPTOR.services_by_name["SafetyFilterService"].full_name
 
@@ -53,15 +51,16 @@ class GrpcServer:
         """Call when every required member is warm."""
         await self._say(health_pb2.HealthCheckResponse.SERVING)
 
-    async def drain(self, idle: Callable[[], bool]) -> None:
+    async def drain(self, idle: asyncio.Event) -> None:
         """Says NOT_SERVING, refuses new requests, and gives those in flight the time to finish.
 
-        Health watchers never end by themselves; once `idle` says that no request is left, they are not waited for.
+        Health watchers never end by themselves; once `idle` is set, because no request is left, they are not waited for.
         """
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
         stopping = asyncio.create_task(self._server.stop(self._settings.drain_seconds))
-        while not (stopping.done() or idle()):
-            await asyncio.sleep(_POLL_S)
+        resting = asyncio.create_task(idle.wait())
+        await asyncio.wait((stopping, resting), return_when=asyncio.FIRST_COMPLETED)
+        resting.cancel()
         await self._server.stop(_LAST_REPLY_S)
         await stopping
 

@@ -26,7 +26,7 @@ _BATCH_CONCURRENCY = 8  # of one batch: enough to keep the lanes busy, too few t
 
 
 class SafetyFilterService(pb_grpc.SafetyFilterServiceServicer):
-    """Serves one filter and its description; says UNAVAILABLE until it has them."""
+    """Serves one filter and its description; says UNAVAILABLE until it has them. `idle` is set while nothing is screened."""
 
     def __init__(self, settings: TransportSettings, metrics: Metrics) -> None:
         self._filter: SafetyFilter | None = None
@@ -34,14 +34,12 @@ class SafetyFilterService(pb_grpc.SafetyFilterServiceServicer):
         self._settings = settings
         self._metrics = metrics
         self._in_flight = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
 
     def begin(self, safety_filter: SafetyFilter, ensemble: pb.GetEnsembleResponse) -> None:
         """From now on answers with this filter."""
         self._filter, self._ensemble = safety_filter, ensemble
-
-    def idle(self) -> bool:
-        """Whether no exchange is being screened."""
-        return self._in_flight == 0
 
     async def Screen(self, request: pb.ScreenRequest, context: Context) -> pb.ScreenResponse:
         """One exchange, one verdict."""
@@ -102,11 +100,14 @@ class SafetyFilterService(pb_grpc.SafetyFilterServiceServicer):
     def _counted(self) -> Iterator[bool]:
         """Counts a request in flight; yields whether there was room for it."""
         self._in_flight += 1
+        self.idle.clear()
         self._metrics.in_flight.set(self._in_flight)
         try:
             yield self._in_flight <= self._settings.in_flight_max
         finally:
             self._in_flight -= 1
+            if not self._in_flight:
+                self.idle.set()
             self._metrics.in_flight.set(self._in_flight)
 
 
