@@ -41,6 +41,7 @@ proto-check: .tools/node_modules/.bin/buf
 train: .venv/.dev
 	$(BIN)/interlock train --data $(DATA) --work $(WORK)
 	$(BIN)/interlock calibrate --work $(WORK)
+	$(BIN)/interlock evaluate --work $(WORK) --docs docs/ensemble.md
 
 clean:
 	rm -rf .venv .tools build

@@ -101,7 +101,7 @@ def main() -> None:
 def _join(entry: EntryPoint, invoked: bool) -> None:
     """Adds an offline command. It is imported only when it is called: the lab brings heavy libraries."""
     if not invoked:
-        app.command(entry.name, help="Offline; needs the extras [lab] and [torch].")(lambda: None)
+        app.command(entry.name, help="Offline; needs the extras lab and torch.")(lambda: None)
         return
     try:
         app.command(entry.name)(entry.load())
