@@ -241,9 +241,9 @@ def test_a_members_digest_covers_its_files_and_settings(tmp_path: Path):
     write_bundle(tmp_path / "one", [member("alpha"), member("beta")])
     write_bundle(tmp_path / "two", [member("alpha"), changed])
     one, two = load_bundle(tmp_path / "one"), load_bundle(tmp_path / "two")
-    same = [one.member_digest(a) == two.member_digest(b) for a, b in zip(one.manifest.members, two.manifest.members, strict=True)]  # fmt: skip
+    pairs = zip(one.manifest.members, two.manifest.members, strict=True)
 
-    assert [True, False] == same
+    assert [True, False] == [one.member_digest(a) == two.member_digest(b) for a, b in pairs]
 
 
 def test_a_members_files_are_in_the_bundle(bundle: Path):

@@ -59,9 +59,10 @@ def test_a_mistake_is_refused(content: dict[str, Any], message: str):
 
 def test_a_member_of_an_unknown_category_is_refused():
     """A member cannot cover what the bundle does not judge."""
-    spam = member("omega", categories=["spam"], files={"model": "alpha.json"}, score_maps={"spam": {"logits": [0.0, 1.0], "llrs": [0.0, 1.0]}})  # fmt: skip
+    maps = {"spam": {"logits": [0.0, 1.0], "llrs": [0.0, 1.0]}}
+    content = with_member(categories=["spam"], score_maps=maps)
 
-    assert "manifest.json: member omega covers unknown categories: spam" == refused(manifest(members=[*MEMBERS, spam]))
+    assert "manifest.json: member omega covers unknown categories: spam" == refused(content)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,9 @@ def test_a_listed_file_is_no_path():
 @pytest.mark.parametrize("digest", ["", "0" * 64, "sha256:" + "0" * 63, "sha256:" + "G" * 64, "md5:" + "0" * 32])
 def test_a_digest_is_a_sha256(digest: str):
     """In lower case, with its name before it."""
-    assert "files.policy.yaml: string should match" in refused(manifest(files={**dict.fromkeys(FILES, DIGEST), "policy.yaml": digest}))  # fmt: skip
+    files = {**dict.fromkeys(FILES, DIGEST), "policy.yaml": digest}
+
+    assert "files.policy.yaml: string should match" in refused(manifest(files=files))
 
 
 @pytest.mark.parametrize(

@@ -129,11 +129,17 @@ def edge_policies(draw: st.DrawFn) -> Policy | None:
     category = draw(st.sampled_from(sorted(profile.categories)))
     rule = profile.categories[category]
     member = draw(st.sampled_from(sorted(rule.members)))
-    ends = [end for dial in rule.members.values() for end in (dial.score_map.llr_min, dial.score_map.llr_max)]
-    edges = [0.0, 5e-324, *ends, lowest_score(rule.members), rule.release_below, rule.harmful_at, profile.tolerance]
-    near = st.builds(operator.add, st.sampled_from(edges), st.sampled_from([0.0, profile.tolerance, 1e-9, 0.1, -0.1]))
-    value = draw(st.one_of(near, near, st.floats(-30, 30), st.floats()))
     field = draw(st.sampled_from(NUMBERS))
+    score_map = rule.members[member].score_map
+    edges = {
+        "clear_below": [score_map.llr_min, score_map.llr_max],
+        "release_below": [lowest_score(rule.members), rule.harmful_at],
+        "ood_alpha": [math.exp(-profile.tolerance), 0.0, 1.0],
+        "tolerance": [0.0, rule.release_below - lowest_score(rule.members)],
+    }.get(field, [0.0, score_map.llr_min])
+    steps = [0.0, 1e-9, -1e-9, 0.1, -0.1, profile.tolerance, profile.tolerance / 2]
+    near = st.builds(operator.add, st.sampled_from(edges), st.sampled_from(steps))
+    value = draw(st.one_of(near, near, st.floats()))
     if field in ("tolerance", "ood_alpha"):
         profile = replace(profile, **{field: value})
     else:
@@ -197,10 +203,24 @@ def wild_evidence(draw: st.DrawFn, policy: Policy) -> Evidence:
 
 @st.composite
 def spoilt_evidence(draw: st.DrawFn, policy: Policy) -> Evidence:
-    """Calm evidence with one or two members in disorder."""
+    """Calm evidence in which one thing is wrong, or two."""
     calm = draw(calm_evidence(policy))
-    items = [item for item in calm.members if draw(st.integers(0, 4))]
-    return replace(calm, members=(*items, *draw(wild_members())[:2]))
+    items = list(calm.members)
+    place = draw(st.sampled_from(range(len(items))))
+    item = items[place]
+    spoilt = draw(
+        st.sampled_from(
+            [
+                [replace(item, scores={**item.scores, draw(st.sampled_from(CATEGORIES)): draw(any_scores)})],
+                [replace(item, missing=draw(st.sampled_from(list(MissingCause))))],
+                [replace(item, coverage_complete=False)],
+                [item, item],
+                [item, *draw(wild_members())[:2]],
+                [],
+            ]
+        )
+    )
+    return replace(calm, members=(*items[:place], *spoilt, *items[place + 1 :]))
 
 
 @st.composite

@@ -1,6 +1,8 @@
 """`decide` on what members say: who is clear, what the panel adds up to, and what is not an opinion at all."""
 
 import math
+from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from interlock_server.decision.evidence import Evidence, MemberEvidence, Missing
 from interlock_server.decision.panel_score import logit
 from interlock_server.decision.verdict import Action, Decision, Reason, Verdict
 
-from .samples import HARMFUL, SAFE, SUSPECT, category_rule, evidence, member_rule, policy, said
+from .samples import HARMFUL, KINDS, SAFE, SUSPECT, category_rule, evidence, member_rule, policy, profile, said
 
 
 def reasons(verdict: Verdict) -> tuple[Reason, ...]:
@@ -206,8 +208,7 @@ def test_a_member_with_no_weight_can_still_dissent():
 def test_every_category_must_be_clear():
     """One category that withholds is enough, and the others say that they do not."""
     categories = {name: category_rule() for name in ("hate", "harm")}
-    base = policy()
-    both = policy(profiles={"balanced": type(base.profiles["balanced"])(categories)})
+    both = policy(profiles={"balanced": profile(categories=categories)})
     items = [
         MemberEvidence(name, {"hate": HARMFUL, "harm": SAFE}, coverage_complete=True) for name in ("alpha", "beta")
     ]
@@ -215,6 +216,15 @@ def test_every_category_must_be_clear():
 
     assert (Reason.HARMFUL,) == reasons(verdict)
     assert {"hate": (Reason.HARMFUL,), "harm": ()} == {r.category: r.reasons for r in verdict.categories}
+
+
+def test_the_panel_score_does_not_depend_on_the_order_of_members():
+    """Added up one after the other, these three would differ in the last bit."""
+    said_so = Evidence(tuple(said(name, score) for name, score in zip(KINDS, (0.25, 0.11, 0.07), strict=True)))
+    rules = [category_rule(*names) for names in permutations(KINDS)]
+    rules = [replace(r, members={name: member_rule(offset=-6.0) for name in r.members}) for r in rules]
+
+    assert 1 == len({decide(said_so, policy(rule)).categories[0].panel_score for rule in rules})
 
 
 def test_a_verdict_that_nobody_filled_in_withholds():

@@ -49,7 +49,7 @@ REASON_ORDER = {reason: place for place, reason in enumerate(Reason)}
 
 @dataclass(frozen=True)
 class CategoryResult:
-    """The panel's result in one category; `reasons` is empty exactly when the category does not withhold."""
+    """The panel's result in one category; `reasons` is empty when the category does not withhold, or nobody was asked."""
 
     category: str
     panel_score: float | None = None
