@@ -96,6 +96,7 @@ DEFECTS: list[tuple[dict[str, Any], Reason]] = [
     ({"completion": b" \n\t "}, Reason.INPUT_EMPTY),
     ({"completion": "\u200b\u2060\ufeff\u202e".encode()}, Reason.INPUT_EMPTY),
     ({"completion": "\u0301".encode()}, Reason.INPUT_EMPTY),
+    ({"completion": "Она налила две чашки чая.".encode()}, Reason.OUT_OF_DISTRIBUTION),
     ({"completion": b"x" * 20_001}, Reason.INPUT_TOO_LONG),
     ({"prompt": b"x" * 1_001}, Reason.INPUT_TOO_LONG),
     ({"completion": b"caf\xc3"}, Reason.INPUT_UNREADABLE),

@@ -18,6 +18,7 @@ from interlock_server.inference.scoring import MemberReport, absent
 from interlock_server.log import log_failure
 from interlock_server.metrics import Metrics
 from interlock_server.text.exchange import Exchange, decode
+from interlock_server.text.scripts import in_known_script
 
 # Reading a text of this size takes about a millisecond; longer ones are read off the event loop.
 _READ_INLINE_BYTES = 4_096
@@ -142,4 +143,6 @@ def _exchange(request: Request) -> Exchange | Reason:
         return Reason.INPUT_UNREADABLE
     exchange = Exchange(prompt, completion)
     canonical = exchange.views[-1].text  # made here, once, and not in every lane
-    return exchange if canonical.strip() else Reason.INPUT_EMPTY
+    if not canonical.strip():
+        return Reason.INPUT_EMPTY
+    return exchange if in_known_script(canonical) else Reason.OUT_OF_DISTRIBUTION

@@ -162,8 +162,11 @@ def test_a_run_that_was_stopped_before_it_began_does_not_hurt(case: Case):
 
 @pytest.mark.parametrize("make", CASES)
 def test_it_closes(make: Callable[[Path], Case], tmp_path: Path):
-    """Without complaint."""
-    make(tmp_path).backend.close()
+    """Without complaint, also a second time."""
+    backend = make(tmp_path).backend
+    backend.close()
+
+    assert backend.close() is None
 
 
 @pytest.mark.parametrize("piece", [" ", ".", "a", "a. ", "\n", "é", "\u0301", "a\u0301", "你", "。", "😀", "a_.", "ﷺ"])

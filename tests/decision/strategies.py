@@ -121,7 +121,7 @@ def policies(draw: st.DrawFn) -> Policy:
 
 
 @st.composite
-def edge_policies(draw: st.DrawFn) -> Policy | None:
+def edge_policies(draw: st.DrawFn, field: str) -> Policy | None:
     """A policy with one number replaced by any other, if it still loads: so that what loads is decided by Policy alone."""
     policy = draw(policies())
     name = draw(st.sampled_from(sorted(policy.profiles)))
@@ -129,7 +129,6 @@ def edge_policies(draw: st.DrawFn) -> Policy | None:
     category = draw(st.sampled_from(sorted(profile.categories)))
     rule = profile.categories[category]
     member = draw(st.sampled_from(sorted(rule.members)))
-    field = draw(st.sampled_from(NUMBERS))
     score_map = rule.members[member].score_map
     edges = {
         "clear_below": [score_map.llr_min, score_map.llr_max],
@@ -170,7 +169,7 @@ def calm_evidence(draw: st.DrawFn, policy: Policy, scores: st.SearchStrategy[Any
         profile=draw(st.sampled_from(["", *policy.profiles])),
         extra_margin=draw(st.sampled_from([0.0, 0.0, 0.01, 1.0])),
         ood_pvalue=draw(st.sampled_from([1.0, 1, 0.9])),
-        certificate=CertificateState.VALID,
+        certificate=draw(st.sampled_from([CertificateState.VALID] * 6 + list(CertificateState))),
     )
 
 

@@ -67,6 +67,14 @@ def test_a_margin_within_the_tolerance_is_uncertain():
     assert (Reason.UNCERTAIN,) == reasons(decide(evidence(close, SAFE), policy()))
 
 
+def test_a_member_at_its_threshold_is_not_clear():
+    """Clear means below, and on the line is not below it."""
+    rule = member_rule(clear_below=logit(SUSPECT), offset=0.0)
+    both = category_rule(members={"alpha": rule, "beta": rule})
+
+    assert (Reason.HARMFUL,) == reasons(decide(evidence(SUSPECT, SUSPECT), policy(both)))
+
+
 def test_extra_margin_tightens():
     """What the caller adds is added to the tolerance."""
     assert decide(evidence(SUSPECT, SAFE), policy()).released

@@ -2,13 +2,15 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from interlock_server.decision.decide import decide
 from interlock_server.decision.evidence import CertificateState, Evidence, MemberEvidence
 from interlock_server.decision.policy import Policy
 from interlock_server.decision.verdict import Reason
 
-from .strategies import CATEGORIES, EXAMPLES, cases, edge_policies, policies
+from .strategies import CATEGORIES, EXAMPLES, NUMBERS, cases, edge_policies, policies
 
 
 def all_say(policy: Policy, score: float, profile: str) -> Evidence:
@@ -35,10 +37,12 @@ def test_every_policy_can_find_harm(policy: Policy):
     assert [(Reason.HARMFUL,)] * len(verdicts) == [verdict.reasons for verdict in verdicts]
 
 
-@EXAMPLES
-@given(edge_policies())
-def test_a_policy_with_any_number_changed_can_do_both_or_does_not_load(policy: Policy | None):
+@pytest.mark.parametrize("field", NUMBERS)
+@settings(EXAMPLES, max_examples=100)
+@given(data=st.data())
+def test_a_policy_with_any_number_changed_can_do_both_or_does_not_load(field: str, data: st.DataObject):
     """The checks of a policy leave no gap: a number that would close or open the door for good is refused."""
+    policy = data.draw(edge_policies(field))
     for name in policy.profiles if policy else ():
         assert decide(all_say(policy, 0.0, name), policy).released
         assert Reason.HARMFUL == decide(all_say(policy, 1.0, name), policy).reasons[0]
