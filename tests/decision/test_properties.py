@@ -16,6 +16,7 @@ from .strategies import (
     CATEGORIES,
     EXAMPLES,
     MEMBERS,
+    NOT_SCORES,
     any_scores,
     calm_evidence,
     cases,
@@ -77,6 +78,20 @@ def test_removing_a_score_never_opens(case: Case, member: str, category: str):
     ]
 
     never_opens(policy, evidence, replace(evidence, members=tuple(items)))
+
+
+@EXAMPLES
+@given(policies().flatmap(lambda policy: st.tuples(st.just(policy), calm_evidence(policy))), st.data())
+def test_what_is_no_score_never_opens(case: Case, data: st.DataObject):
+    """In place of any one score that the policy needs."""
+    policy, evidence = case
+    profile = policy.profiles[evidence.profile or policy.default_profile]
+    category = data.draw(st.sampled_from(sorted(profile.categories)))
+    member = data.draw(st.sampled_from(sorted(profile.categories[category].members)))
+    spoilt = {category: data.draw(st.sampled_from(NOT_SCORES))}
+    items = [replace(i, scores={**i.scores, **spoilt}) if i.member == member else i for i in evidence.members]
+
+    assert not decide(replace(evidence, members=tuple(items)), policy).released
 
 
 @EXAMPLES
