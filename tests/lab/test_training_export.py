@@ -78,3 +78,10 @@ def test_the_exported_sentence_net_equals_torch(tmp_path: Path) -> None:
         inputs = {name: value for name, value in some_inputs(batch, length).items() if name != "token_type_ids"}
         expected = model(**inputs).detach().numpy()
         assert of_onnx(tmp_path / "net.onnx", inputs) == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_exported_file_names_no_path(encoder: tuple[BertClassifier, Path]) -> None:
+    """The exporter notes the stack of every node, with the folders of whoever trained."""
+    content = encoder[1].read_bytes()
+    assert b"site-packages" not in content
+    assert b".py" not in content

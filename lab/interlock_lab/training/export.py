@@ -70,7 +70,16 @@ def _export(model: nn.Module, sample: dict[str, Tensor], outputs: list[str], pat
     exported = program.model_proto
     # The exporter's shape notes contradict those that the quantiser infers; they are notes only.
     del exported.graph.value_info[:]
+    without_traces(exported)
     onnx.save(exported, str(path))
+
+
+def without_traces(model: Any) -> None:
+    """Removes the exporter's notes, in place: stack traces with the paths of whoever trained, on every node."""
+    graph = model.graph
+    for noted in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
+        del noted.metadata_props[:]
+        noted.doc_string = ""
 
 
 Feed = dict[str, npt.NDArray[np.int64]]
