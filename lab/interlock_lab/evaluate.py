@@ -73,7 +73,7 @@ def load_canaries() -> list[Row]:
 
 
 def _suites(rows: Sequence[Row], canaries: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """Title and rows. `shape` was used to fit maps, weights and dials, but no model; the others for nothing."""
+    """Title and rows. `shape` was used to fit maps, weights and dials, but no model; the others were fitted on by nothing."""
     for category in CATEGORIES:
         yield f"canaries, {category}, harmful", [row for row in canaries if category in row.harmful_in]
     yield "canaries, all harmful", [row for row in canaries if row.harmful_in]
