@@ -19,6 +19,7 @@ def some_rows(count: int = 40) -> list[Encoded]:
             targets=np.array([number % 2, np.nan, 0.0, 0.5], np.float32),
             weight=1.0,
             written=number % 3 == 0,
+            trusted=number % 3 == 0,
             harmful=number % 2 == 1,
             padding=number % 2 == 0,
         )

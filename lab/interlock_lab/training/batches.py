@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from interlock_lab.training.rows import Row
 from interlock_lab.training.tokens import Ids, completion_budget, ids_of, joined, within_prompt_budget
 
+TRUSTED = ("written", "three votes", "trick")
 Floats = npt.NDArray[np.float32]
 
 
@@ -22,10 +23,13 @@ Floats = npt.NDArray[np.float32]
 class BatchSettings:
     batch_tokens: int = 4096
     prompt_dropped: float = 0.15
-    diluted: float = 0.15
+    diluted: float = 0.3
+    # Half of the diluted texts get up to this much around them, the others up to a full window.
     dilution_tokens_max: int = 90
-    written_repeats: int = 2
     written_weight: float = 1.5
+    # After so many epochs over everything, the rows with the best labels and a share of the others, drawn anew each time.
+    broad_epochs: int = 2
+    others_late: float = 0.25
     # A random window of a long harmful text may well miss the harm.
     harmful_window_weight: float = 0.6
 
@@ -37,6 +41,7 @@ class Encoded:
     targets: Floats  # NaN where unknown
     weight: float
     written: bool
+    trusted: bool  # labelled by people who read the whole text: written rows and voted passages
     harmful: bool
     padding: bool  # harmless in every head: may be put before or after any other text
 
@@ -62,6 +67,7 @@ def encode_rows(rows: Sequence[Row], tokenizer: Tokenizer) -> list[Encoded]:
                 targets=targets,
                 weight=row.weight,
                 written=row.label_source == "written",
+                trusted=row.label_source in TRUSTED,
                 harmful=bool(row.harmful_in),
                 padding=bool((targets <= 0.05).all()) and row.clarity == "clear",
             )
@@ -72,8 +78,12 @@ def encode_rows(rows: Sequence[Row], tokenizer: Tokenizer) -> list[Encoded]:
 def epoch_windows(rows: Sequence[Encoded], settings: BatchSettings, seed: int, epoch: int) -> list[Window]:
     random = np.random.default_rng([seed, epoch, 1])
     pool = [row.completion for row in rows if row.padding and len(row.completion)]
-    repeated = [row for row in rows for _ in range(settings.written_repeats if row.written else 1)]
-    return [_window(row, pool, settings, random) for row in repeated]
+    shown = rows if epoch < settings.broad_epochs else _mostly_trusted(rows, settings.others_late, random)
+    return [_window(row, pool, settings, random) for row in shown]
+
+
+def _mostly_trusted(rows: Sequence[Encoded], others: float, random: np.random.Generator) -> list[Encoded]:
+    return [row for row in rows if row.trusted or random.random() < others]
 
 
 def _window(row: Encoded, pool: Sequence[Ids], settings: BatchSettings, random: np.random.Generator) -> Window:
@@ -93,12 +103,22 @@ def _window(row: Encoded, pool: Sequence[Ids], settings: BatchSettings, random: 
 def _diluted(
     completion: Ids, budget: int, pool: Sequence[Ids], settings: BatchSettings, random: np.random.Generator
 ) -> Ids:
-    """Harmless text before or after, so that harm is also learned late, early and in passing."""
-    room = min(budget - len(completion), settings.dilution_tokens_max)
-    extra = pool[int(random.integers(len(pool)))]
-    before = bool(random.random() < 0.5)
-    extra = extra[len(extra) - min(room, len(extra)) :] if before else extra[:room]
-    return np.concatenate([extra, completion] if before else [completion, extra])
+    """Harmless texts before and after, so that length says nothing, and harm is learned late, early and in passing."""
+    room = budget - len(completion)
+    if random.random() < 0.5:
+        room = min(room, settings.dilution_tokens_max)
+    room = int(random.integers(0, room + 1))
+    parts = [completion]
+    while room > 0:
+        extra = pool[int(random.integers(len(pool)))]
+        if random.random() < 0.5:
+            extra = extra[max(0, len(extra) - room) :]
+            parts.insert(0, extra)
+        else:
+            extra = extra[:room]
+            parts.append(extra)
+        room -= len(extra)
+    return np.concatenate(parts)
 
 
 def token_batches(

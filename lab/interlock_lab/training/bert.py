@@ -76,7 +76,11 @@ class Layer(nn.Module):
 
 
 class BertClassifier(nn.Module):
-    """(logits [batch, 4], hidden [batch, width]): mean-pooled, because that is how MiniLM's sentences were trained."""
+    """(logits [batch, 4], hidden [batch, width]), the hidden state mean-pooled as MiniLM's sentences were in training.
+
+    Each head gathers the tokens of the completion by an attention of its own, which begins as their mean: one harmful
+    sentence can then outweigh a page of harmless ones, and the words of the prompt count only through the layers.
+    """
 
     def __init__(self, shape: BertShape) -> None:
         super().__init__()
@@ -84,16 +88,38 @@ class BertClassifier(nn.Module):
         self.embeddings = Embeddings(shape)
         self.layer = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.dropout = nn.Dropout(shape.dropout)
+        self.gaze = nn.Linear(shape.width, len(CATEGORIES))
         self.head = nn.Linear(shape.width, len(CATEGORIES))
+        nn.init.zeros_(self.gaze.weight)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.lower(input_ids, attention_mask, token_type_ids, 0)
+        return self.upper(hidden, attention_mask, token_type_ids, 0)
+
+    def lower(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, layers: int) -> Tensor:
+        """The hidden states [batch, length, width] after that many layers."""
+        hidden: Tensor = self.embeddings(input_ids, token_type_ids)
+        for layer in self.layer[:layers]:
+            hidden = layer(hidden, _bias(attention_mask))
+        return hidden
+
+    def upper(
+        self, hidden: Tensor, attention_mask: Tensor, token_type_ids: Tensor, layers: int
+    ) -> tuple[Tensor, Tensor]:
+        """From the hidden states after that many layers to the end."""
+        for layer in self.layer[layers:]:
+            hidden = layer(hidden, _bias(attention_mask))
         mask = attention_mask.to(torch.float32)
-        bias = (1.0 - mask)[:, None, None, :] * -10000.0
-        hidden = self.embeddings(input_ids, token_type_ids)
-        for layer in self.layer:
-            hidden = layer(hidden, bias)
         pooled = (hidden * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1.0)
-        return self.head(self.dropout(pooled)), pooled
+        completion = mask * token_type_ids
+        focus = torch.softmax(self.gaze(hidden) + (1.0 - completion)[:, :, None] * -10000.0, dim=1)
+        gathered = focus.to(hidden.dtype).transpose(1, 2) @ hidden
+        return (self.dropout(gathered) * self.head.weight).sum(dim=-1) + self.head.bias, pooled
+
+
+def _bias(attention_mask: Tensor) -> Tensor:
+    """Added to attention's logits: nobody looks at padding."""
+    return (1.0 - attention_mask.to(torch.float32))[:, None, None, :] * -10000.0
 
 
 _RENAMED = {
@@ -108,7 +134,7 @@ _RENAMED = {
 
 
 def load_pretrained(model: BertClassifier, weights: Path) -> None:
-    """Fills everything but the head from a published BERT file; a name that does not fit is an error."""
+    """Fills everything but the heads from a published BERT file; a name that does not fit is an error."""
     from safetensors.torch import load_file
 
     state = {}
@@ -116,7 +142,7 @@ def load_pretrained(model: BertClassifier, weights: Path) -> None:
         if not name.startswith("pooler.") and not name.endswith("position_ids"):
             state[_renamed(name)] = tensor
     missing, unexpected = model.load_state_dict(state, strict=False)
-    if unexpected or any(not name.startswith("head.") for name in missing):
+    if unexpected or any(not name.startswith(("gaze.", "head.")) for name in missing):
         raise ValueError(f"not a BERT of this shape: missing {missing}, unexpected {unexpected}")
 
 

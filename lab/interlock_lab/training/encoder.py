@@ -29,10 +29,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
-    epochs: int = 3
+    epochs: int = 6
     learning_rate: float = 1e-4
     seed: int = 0
     bf16: bool = True
+    # Every so many steps (0: never) the hidden states of harmful windows are also pushed towards harmlessness, by this share
+    # of their length, after this many layers: after Casper et al., arXiv 2403.05030, with one step of ascent.
+    perturbed_every: int = 0
+    perturbation: float = 0.15
+    perturbed_layer: int = 2
     shape: BertShape = field(default_factory=BertShape)
     batches: BatchSettings = field(default_factory=BatchSettings)
 
@@ -58,6 +63,8 @@ def fine_tune(
 
     def loss_of_step(step: int) -> Tensor:
         windows = batches.batch(step)
+        if settings.perturbed_every and step % settings.perturbed_every == 0:
+            return perturbed_loss(model, windows, settings.perturbed_layer, settings.perturbation)
         logits, _ = model(*inputs(windows))
         return masked_loss(logits.float(), *targets(windows))
 
@@ -108,6 +115,29 @@ def masked_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     known = ~torch.isnan(labels)
     each = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(0.0), reduction="none")
     return (each * known * weights[:, None]).sum() / len(logits)
+
+
+def perturbed_loss(model: BertClassifier, windows: Sequence[Window], layers: int, share: float) -> Tensor:
+    """The loss on the windows, and on the harmful ones again with hidden states moved to where they look harmless."""
+    ids, mask, types = inputs(windows)
+    labels, weights = targets(windows)
+    hidden = model.lower(ids, mask, types, layers)
+
+    def loss(states: Tensor, chosen: Tensor) -> Tensor:
+        logits, _ = model.upper(states, mask[chosen], types[chosen], layers)
+        return masked_loss(logits.float(), labels[chosen], weights[chosen])
+
+    clean = loss(hidden, torch.arange(len(windows)))
+    harmful = torch.nonzero(labels.nan_to_num(0.0).amax(dim=1) > 0.5)[:, 0]
+    if not len(harmful):
+        return clean
+    states = hidden[harmful]
+    at = states.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(at, harmful), at)
+    away = gradient * (
+        states.detach().norm(dim=-1, keepdim=True) / gradient.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    )
+    return clean + loss(states + share * away, harmful) * len(harmful) / len(windows)
 
 
 def score_rows(
