@@ -1,3 +1,4 @@
+import hashlib
 import json
 import logging
 from dataclasses import replace
@@ -7,7 +8,9 @@ import pytest
 from interlock_lab.training import data
 from interlock_lab.training.clusters import assign_clusters, drop_near, near_duplicate_keys
 from interlock_lab.training.rows import BENIGN, Row, labels, split_of
-from interlock_lab.training.sources.files import detokenised
+from interlock_lab.training.sources import written
+from interlock_lab.training.sources.files import detokenised, json_lines
+from interlock_server.errors import InterlockError
 
 LONG = "The gardener carried eleven clay pots across the yard and set them down one by one beside the old well."
 
@@ -23,9 +26,9 @@ def a_row(identifier: str, completion: str = "Tea is ready.", keys: tuple[str, .
     )
 
 
-def a_project(folder: Path, written: list[str], canaries: list[str]) -> Path:
+def a_project(folder: Path, texts: list[str], canaries: list[str]) -> Path:
     (folder / "written").mkdir(parents=True)
-    for name, texts in (("written/topic", written), ("canaries", canaries)):
+    for name, contents in (("written/topic", texts), ("canaries", canaries)):
         items = [
             {
                 "id": f"topic-{number}",
@@ -37,14 +40,14 @@ def a_project(folder: Path, written: list[str], canaries: list[str]) -> Path:
                 "clarity": "clear",
                 "kind": "test",
             }
-            for number, text in enumerate(texts)
+            for number, text in enumerate(contents)
         ]
         (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, items)))
     return folder
 
 
-def loaded(tmp_path: Path, written: list[str], canaries: list[str]) -> list[Row]:
-    return data.load(tmp_path / "no_public_sets", a_project(tmp_path / "project", written, canaries))
+def loaded(tmp_path: Path, texts: list[str], canaries: list[str]) -> list[Row]:
+    return data.load(tmp_path / "no_public_sets", a_project(tmp_path / "project", texts, canaries))
 
 
 def test_shared_keys_chain_into_one_cluster() -> None:
@@ -106,7 +109,56 @@ def test_caps_are_per_source_and_kind() -> None:
     source = "davidson_profanity"
     harmful = [replace(a_row(f"h{number}", source=source), labels=labels(illicit=1.0)) for number in range(3)]
     benign = [a_row(f"b{number}", source=source) for number in range(950)]
-    assert len(data.capped(harmful + benign)) == 900
+    kept, beyond = data.capped(harmful + benign)
+    assert (900, 53) == (len(kept), len(beyond))
+
+
+def test_whoever_answers_the_prompt_of_a_canary_is_refused(tmp_path: Path) -> None:
+    """The same question with another answer would teach what the canary asks."""
+    project = a_project(tmp_path, ["Bread rises in a warm corner."], ["Butter melts in a warm corner."])
+    for name in ("written/topic", "canaries"):
+        path = project / f"{name}.jsonl"
+        path.write_text(path.read_text().replace('"prompt": ""', '"prompt": "What happens in a warm corner?"'))
+    assert [] == data.load(tmp_path / "none", project)
+
+
+def test_a_cluster_in_two_splits_stops_the_build() -> None:
+    """Leaks are an error with the row's name, not a warning."""
+    rows = [replace(a_row(name), cluster="c", split=split) for name, split in (("a", "fit"), ("b", "shape"))]
+    with pytest.raises(InterlockError, match="row b of split shape shares 'cluster:c' with split fit"):
+        data.refuse_leaks(rows)
+
+
+def test_tricks_only_hide_rows_of_fit_and_keep_their_labels() -> None:
+    """A hidden text is as harmless as the plain one, and stays in its cluster."""
+    rows = [replace(a_row(f"r{n}", LONG), split="fit" if n % 2 else "shape", cluster=f"c{n}") for n in range(200)]
+    found = data.tricked(rows)
+    assert found
+    assert {("fit", "tricked", tuple(BENIGN.items()))} == {(r.split, r.source, tuple(r.labels.items())) for r in found}
+    assert all(row.cluster in {f"c{n}" for n in range(1, 200, 2)} for row in found)
+
+
+def test_unlabelled_texts_are_near_no_other_split() -> None:
+    """What only the teacher labels must not repeat a row by which models are judged."""
+    judged = replace(a_row("j", LONG), split="shape")
+    found = data.unlabelled([a_row("near", LONG + " Slowly."), a_row("free", "Snow fell on the ferry.")], [judged])
+    assert ["free"] == [row.id for row in found]
+    assert {(None,) * 4} == {row.label_vector for row in found}
+
+
+def test_the_sealed_canaries_are_the_ones_that_were_written() -> None:
+    """120 harmful and 120 benign, under the digest beside them; replacing one means sealing anew."""
+    sealed = (data.PROJECT_DATA / "canaries.sha256").read_text().split()[0]
+    content = (data.PROJECT_DATA / "canaries.jsonl").read_bytes()
+    harmful = [any(json.loads(line)["labels"].values()) for line in content.splitlines()]
+    assert (sealed, 120, 240) == (hashlib.sha256(content).hexdigest(), sum(harmful), len(harmful))
+
+
+def test_no_written_row_is_near_a_canary() -> None:
+    """The project's own rows, which would teach best, give no canary away."""
+    canaries = [item["completion"] for item in json_lines(data.PROJECT_DATA / "canaries.jsonl")]
+    _, near = drop_near(list(written.read(data.PROJECT_DATA / "written")), canaries)
+    assert [] == [row.id for row in near]
 
 
 def test_rows_set_aside_take_their_cluster_along() -> None:

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from interlock_lab.training.clusters import assign_clusters, drop_near, largest_clusters
-from interlock_lab.training.rows import CATEGORIES, SPLITS, Row, hash_unit, split_of
+from interlock_server.errors import InterlockError
+
+from interlock_lab.training.clusters import assign_clusters, drop_near, largest_clusters, near_duplicate_keys
+from interlock_lab.training.rows import CATEGORIES, SPLITS, Row, hash_unit, in_split, labels, split_of
 from interlock_lab.training.sources import assistant, fiction, hate, written
 from interlock_lab.training.sources.files import json_lines
+from interlock_lab.tricks import TRICKS
 
 log = logging.getLogger(__name__)
 
@@ -38,44 +41,67 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
 }
 # (harmful rows, benign rows) at most, so that no source becomes the label. Not listed: no cap.
 CAPS = {
-    "framenet": (2500, 5000),
+    "framenet": (2200, 4500),
     "framenet_look_alike": (0, 2500),
-    "gptfuzz": (2200, 2200),
-    "diasafety": (2600, 3500),
+    "gptfuzz": (1200, 1200),
+    "diasafety": (1800, 2600),
     "toxigen": (1500, 1700),
-    "implicithate": (1000, 1000),
+    "implicithate": (800, 800),
     "davidson": (1100, 1200),
     "davidson_profanity": (0, 900),
-    "edos": (1700, 2000),
+    "edos": (1400, 1600),
     "toxic_spans": (700, 0),
 }
+LEGIBLE = ("leet", "leet with symbols", "spaced letters", "dotted letters", "repeated letters", "line break per word")
+TRICKED_HARMFUL, TRICKED_BENIGN = 0.12, 0.12
+TRICKED_CHARS_MAX = 220
+UNLABELLED_MAX = 45_000
 
 
 def load(data_dir: Path, project_data: Path = PROJECT_DATA, rows_max: int | None = None) -> list[Row]:
     rows = list(written.read(project_data / "written"))
+    left_out: list[Row] = []
     for folder, reader in READERS.items():
         if (data_dir / folder).is_dir():
-            rows.extend(capped(row for row in reader(data_dir / folder) if _teaches(row)))
+            kept, beyond_caps = capped(row for row in reader(data_dir / folder) if _teaches(row))
+            rows.extend(kept)
+            left_out.extend(beyond_caps)
         else:
             log.warning("MISSING source %s: training goes on without it", folder)
     rows = thinned(rows, rows_max)
-    rows = without_canaries(rows, project_data / "canaries.jsonl")
-    return split(assign_clusters(rows))
+    canaries = project_data / "canaries.jsonl"
+    rows = split(assign_clusters(without_canaries(rows, canaries)))
+    rows = [*rows, *tricked(rows), *unlabelled(without_canaries(left_out, canaries), rows)]
+    refuse_leaks(rows)
+    return rows
+
+
+def refuse_leaks(rows: Sequence[Row]) -> None:
+    """Raises InterlockError when two splits share a cluster, a key or nearly the same text."""
+    owner: dict[str, str] = {}
+    for row in rows:
+        for key in (f"cluster:{row.cluster}", *row.keys, *near_duplicate_keys(row.completion)):
+            if owner.setdefault(key, row.split) != row.split and {owner[key], row.split} != {"fit", "unlabelled"}:
+                raise InterlockError(f"row {row.id} of split {row.split} shares {key[:60]!r} with split {owner[key]}")
 
 
 def _teaches(row: Row) -> bool:
     return bool(row.completion.strip()) and any(value is not None for value in row.label_vector)
 
 
-def capped(rows: Iterable[Row]) -> list[Row]:
+def capped(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """(kept, beyond the caps), the same ones every time."""
     by_kind: dict[tuple[str, bool], list[Row]] = defaultdict(list)
     for row in rows:
         by_kind[row.source, bool(row.harmful_in)].append(row)
     kept: list[Row] = []
+    beyond: list[Row] = []
     for (source, harmful), group in by_kind.items():
         limit = CAPS[source][0 if harmful else 1] if source in CAPS else len(group)
-        kept.extend(sorted(group, key=lambda row: hash_unit(f"cap:{row.id}"))[:limit])
-    return kept
+        ordered = sorted(group, key=lambda row: hash_unit(f"cap:{row.id}"))
+        kept.extend(ordered[:limit])
+        beyond.extend(ordered[limit:])
+    return kept, beyond
 
 
 def thinned(rows: list[Row], rows_max: int | None) -> list[Row]:
@@ -88,9 +114,12 @@ def without_canaries(rows: Sequence[Row], path: Path) -> list[Row]:
     if not path.exists():
         log.warning("NO CANARIES at %s: nothing keeps them out of training", path.name)
         return list(rows)
-    kept, dropped = drop_near(rows, (item["completion"] for item in json_lines(path)))
-    if dropped:
-        log.warning("dropped %d rows that are near-duplicates of canaries", len(dropped))
+    canaries = list(json_lines(path))
+    kept, _ = drop_near(rows, (item["completion"] for item in canaries))
+    prompts = {item["prompt"].lower().strip() for item in canaries} - {""}
+    kept = [row for row in kept if row.prompt.lower().strip() not in prompts]
+    if len(kept) < len(rows):
+        log.warning("dropped %d rows that are near a canary or answer its prompt", len(rows) - len(kept))
     return kept
 
 
@@ -101,11 +130,40 @@ def split(rows: Iterable[Row]) -> list[Row]:
     return [replace(row, split="benign_check" if row.cluster in aside else split_of(row.cluster)) for row in rows]
 
 
+def tricked(rows: Sequence[Row]) -> list[Row]:
+    """Some short rows of `fit` again, hidden by a trick: strange letters are no harm, and legible ones still are.
+
+    Harmful rows only by tricks that leave the raw text legible; of the others a view shows what they hide.
+    """
+    found = []
+    for row in in_split(rows, "fit"):
+        number = hash_unit(f"trick:{row.id}")
+        names, share = (LEGIBLE, TRICKED_HARMFUL) if row.harmful_in else (tuple(TRICKS), TRICKED_BENIGN)
+        if number < share and len(row.completion) <= TRICKED_CHARS_MAX and _known_everywhere(row):
+            name = names[int(number / share * len(names))]
+            text = TRICKS[name](row.completion)
+            found.append(replace(row, id=f"{row.id}, {name}", source="tricked", completion=text, label_source="trick"))
+    return found
+
+
+def unlabelled(left_out: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """Texts beyond the caps, without labels: the encoder's word on them teaches `sentences`. None is near another split."""
+    drawn = thinned(list(left_out), UNLABELLED_MAX)
+    others = [row for row in rows if row.split != "fit"]
+    forbidden = {key for row in others for key in (*row.keys, *near_duplicate_keys(row.completion))}
+    free = (row for row in drawn if forbidden.isdisjoint((*row.keys, *near_duplicate_keys(row.completion))))
+    return [replace(row, labels=labels(), source="unlabelled", cluster=row.id, split="unlabelled") for row in free]
+
+
+def _known_everywhere(row: Row) -> bool:
+    return None not in row.label_vector
+
+
 def summary(rows: Sequence[Row]) -> dict[str, object]:
     """Counts for the report: rows and clusters per split, and per source and head what is positive and negative."""
     heads: dict[str, dict[str, str]] = {}
     for source in sorted({row.source for row in rows}):
-        mine = [row for row in rows if row.source == source and row.split != "benign_check"]
+        mine = [row for row in rows if row.source == source and row.split not in ("benign_check", "unlabelled")]
         counts = {name: Counter(_sign(row.labels[name]) for row in mine) for name in CATEGORIES}
         heads[source] = {name: f"{c['+']}+ {c['-']}-" for name, c in counts.items() if c["+"] or c["-"]}
     return {

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 CATEGORIES = ("violence_injury", "illicit", "hate_harassment", "self_harm")
-SPLITS = ("fit", "shape", "certify", "benign_check")
+SPLITS = ("fit", "shape", "certify", "benign_check", "unlabelled")
 HARMFUL_FROM = 0.5
 
 Labels = Mapping[str, float | None]

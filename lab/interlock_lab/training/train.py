@@ -49,7 +49,7 @@ def train(
     ],
     work_dir: Annotated[Path, typer.Option("--work", help="Folder for checkpoints and results; run again to go on.")],
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes of the encoder over the rows.")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes of the encoder over the rows.")] = 6,
     rows_max: Annotated[int | None, typer.Option(help="Use only so many rows, for a trial.")] = None,
 ) -> None:
     """Train the default ensemble: data, encoder, sentences, ngrams, export, metrics."""
@@ -65,7 +65,7 @@ def run(
     work_dir: Path,
     *,
     seed: int = 0,
-    epochs: int = 3,
+    epochs: int = 6,
     rows_max: int | None = None,
     project_data: Path = data.PROJECT_DATA,
 ) -> dict[str, Any]:
@@ -166,7 +166,8 @@ def train_sentences(folder: Path, rows: Sequence[Row], settings: Any, checkpoint
     from interlock_lab.training import export, sentences, tokens
 
     tokenizer = tokens.load_tokenizer(tokens.minilm().tokenizer)
-    bags = sentences.bags_of(in_split(rows, "fit"), tokenizer, settings)
+    texts = [*in_split(rows, "fit"), *(in_split(rows, "unlabelled") if teacher else [])]
+    bags = sentences.bags_of(texts, tokenizer, settings)
     bags = sentences.taught_by(bags, teacher) if teacher else bags
     words = load_file(tokens.minilm().weights)["embeddings.word_embeddings.weight"]
     model = sentences.fit(bags, words, settings, checkpoint)
