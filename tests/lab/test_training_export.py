@@ -6,6 +6,7 @@ import torch
 from interlock_lab.training import export
 from interlock_lab.training.bert import BertClassifier, BertShape
 from interlock_lab.training.sentences import SentenceNet, SentenceSettings
+from interlock_lab.training.smooth import smooth
 
 SHAPES = ((1, 3), (1, 40), (5, 17), (32, 64))
 BERT = BertShape(vocabulary=300, width=32, layers=1, heads=2, inner_width=64, positions=64)
@@ -52,6 +53,15 @@ def quantised(encoder: tuple[BertClassifier, Path]) -> Path:
     export.quantized(encoder[1], path)
     export.fix_ranges(path, [{name: part.numpy() for name, part in some_inputs(4, n).items()} for n in range(4, 40)])
     return path
+
+
+def test_smoothing_changes_nothing_but_where_the_large_numbers_are(
+    encoder: tuple[BertClassifier, Path], tmp_path: Path
+) -> None:
+    """Factors are divided out of activations and multiplied into weights: the same function."""
+    inputs = some_inputs(5, 17)
+    smooth(encoder[1], tmp_path / "smooth.onnx", [{name: part.numpy() for name, part in inputs.items()}])
+    assert of_onnx(tmp_path / "smooth.onnx", inputs) == pytest.approx(of_onnx(encoder[1], inputs), abs=1e-4)
 
 
 def test_the_quantised_encoder_is_close(encoder: tuple[BertClassifier, Path], quantised: Path) -> None:

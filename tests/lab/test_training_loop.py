@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from interlock_lab.training.batches import BatchSettings, Encoded, epoch_windows, token_batches
 from interlock_lab.training.bert import BertClassifier, BertShape
-from interlock_lab.training.encoder import inputs, masked_loss, targets
+from interlock_lab.training.encoder import inputs, masked_loss, perturbed_loss, targets
 from interlock_lab.training.loop import LoopSettings, train
 
-TINY = BertShape(vocabulary=200, width=16, layers=2, heads=2, inner_width=32, positions=64, dropout=0.1)
+TINY = BertShape(vocabulary=200, width=16, layers=2, heads=2, inner_width=32, positions=256, dropout=0.1)
 
 
 def some_rows(count: int = 40) -> list[Encoded]:
@@ -74,6 +74,35 @@ def test_unknown_labels_teach_nothing() -> None:
     assert logits.grad[0].tolist() == [-0.5, 0.0, 0.5, 0.0]
 
 
+def test_each_head_looks_at_the_completion_alone() -> None:
+    """Before training every head weighs the tokens of the completion alike, and those of the prompt not at all."""
+    torch.manual_seed(1)
+    model = BertClassifier(TINY).eval()
+    ids, mask, types = inputs(epoch_windows(some_rows(1), BatchSettings(prompt_dropped=0.0, diluted=0.0), 0, 0))
+    hidden = model.lower(ids, mask, types, TINY.layers)
+    pooled = hidden[0, types[0] == 1].mean(dim=0)
+    assert torch.allclose(model(ids, mask, types)[0][0], model.head(pooled), atol=1e-5)
+
+
+def test_pushed_hidden_states_cost_more() -> None:
+    """A step of ascent on the harmful rows adds to the loss, and without harmful rows nothing is added."""
+    torch.manual_seed(2)
+    model = BertClassifier(TINY).eval()
+    windows = epoch_windows(some_rows(), BatchSettings(diluted=0.0), 0, 0)
+    harmless = [window for window in windows if not (window.targets > 0.5).any()]
+    for chosen, added in ((windows, True), (harmless, False)):
+        clean = masked_loss(model(*inputs(chosen))[0], *targets(chosen))
+        assert (perturbed_loss(model, chosen, 1, 0.3).item() > clean.item() + 1e-4) == added
+
+
+def test_late_epochs_are_mostly_of_the_best_labels() -> None:
+    """All trusted rows and a share of the others."""
+    rows = some_rows(300)
+    shown = epoch_windows(rows, BatchSettings(others_late=0.2), 0, 2)
+    trusted = sum(row.trusted for row in rows)
+    assert trusted < len(shown) < trusted + 0.35 * (len(rows) - trusted)
+
+
 def test_a_completion_longer_than_the_budget_is_covered() -> None:
     """Scoring reads every token of a long completion, in overlapping windows."""
     from interlock_lab.training.encoder import covering_windows
@@ -84,6 +113,7 @@ def test_a_completion_longer_than_the_budget_is_covered() -> None:
         targets=np.zeros(4, np.float32),
         weight=1.0,
         written=False,
+        trusted=False,
         harmful=False,
         padding=False,
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,15 @@ class Difference:
 
 def encoder_fp32(model: nn.Module, path: Path, tokens_max: int) -> None:
     sample = {name: torch.ones(2, 16, dtype=torch.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
-    _export(model, sample, ["logits", "hidden"], path, tokens_max)
+    to_onnx(model, sample, ["logits", "hidden"], path, tokens_max)
 
 
 def sentences_fp32(model: nn.Module, path: Path, tokens_max: int) -> None:
     sample = {name: torch.ones(2, 16, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
-    _export(model, sample, ["logits"], path, tokens_max)
+    to_onnx(model, sample, ["logits"], path, tokens_max)
 
 
-def _export(model: nn.Module, sample: dict[str, Tensor], outputs: list[str], path: Path, tokens_max: int) -> None:
+def to_onnx(model: nn.Module, sample: dict[str, Tensor], outputs: list[str], path: Path, tokens_max: int) -> None:
     import onnx
 
     batch, length = torch.export.Dim("batch", min=1, max=BATCH_MAX), torch.export.Dim("length", min=2, max=tokens_max)
@@ -124,16 +125,22 @@ def fix_ranges(path: Path, samples: Sequence[Feed]) -> None:
 
 
 def _ranges(path: Path, names: Sequence[str], samples: Sequence[Feed]) -> dict[str, tuple[float, float]]:
-    import onnx
-
-    tapped = onnx.load(str(path))
-    tapped.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    with tempfile.TemporaryDirectory() as folder:
-        onnx.save(tapped, f"{folder}/tapped.onnx")
-        session = session_of(Path(folder) / "tapped.onnx")
+    with tapped(path, names) as session:
         runs = [[(value.min(), value.max()) for value in session.run(list(names), feed)] for feed in samples]
     extremes = np.array(runs, np.float64)
     return {name: (extremes[:, i, 0].min(), extremes[:, i, 1].max()) for i, name in enumerate(names)}
+
+
+@contextmanager
+def tapped(path: Path, names: Sequence[str]) -> Iterator[Any]:
+    """A session of the model in which the named values are outputs too."""
+    import onnx
+
+    model = onnx.load(str(path))
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(model, f"{folder}/tapped.onnx")
+        yield session_of(Path(folder) / "tapped.onnx")
 
 
 def _scale_of(low: float, high: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from interlock_server.backends.ngram_features import BUCKETS, ngram_ids
 from interlock_server.text.windows import pack, split_sentences
 from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, diags
 
 from interlock_lab.training.rows import CATEGORIES, Row
 
@@ -29,9 +29,11 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class NgramSettings:
-    ridge: float = 3e-3
+    ridge: float = 1e-3
     iterations: int = 60
-    written_weight: float = 3.0
+    written_weight: float = 2.0
+    # Features count by their inverse document frequency to this power while training: "knife" may weigh more than "the".
+    rarity: float = 2.0
     # How sharply the maximum over the windows of a text is taken while training.
     sharpness: float = 2.0
     # A bucket seen in fewer windows keeps weight zero: it would only memorise.
@@ -65,8 +67,11 @@ def windows_of(text: str) -> list[str]:
 
 def fit(rows: Sequence[Row], settings: NgramSettings) -> NgramModel:
     windows = _Windows.of(rows)
-    common = np.asarray(windows.features.getnnz(axis=0)) >= settings.windows_min
-    features = csr_matrix(windows.features[:, common])
+    counts = np.asarray(windows.features.getnnz(axis=0))
+    common = counts >= settings.windows_min
+    frequency = np.log((1 + windows.features.shape[0]) / (1 + counts[common])) + 1
+    scale = (frequency / frequency.mean()) ** settings.rarity
+    features = csr_matrix(windows.features[:, common] @ diags(scale.astype(np.float32)))
     log.info("ngrams: %d windows, %d buckets in use", features.shape[0], features.shape[1])
     weights = np.zeros((BUCKETS, len(CATEGORIES)), np.float16)
     bias = np.zeros(len(CATEGORIES), np.float32)
@@ -75,7 +80,7 @@ def fit(rows: Sequence[Row], settings: NgramSettings) -> NgramModel:
             log.warning("ngrams: NO LABELS for %s, its head stays zero", name)
             continue
         solution = _fit_head(features, windows.starts, rows, name, settings)
-        weights[common, place], bias[place] = solution[:-1].astype(np.float16), solution[-1]
+        weights[common, place], bias[place] = (solution[:-1] * scale).astype(np.float16), solution[-1]
         log.info("ngrams: %s fitted", name)
     return NgramModel(weights, bias)
 

@@ -33,7 +33,7 @@ Teacher = Callable[[Sequence[Ids]], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceSettings:
-    epochs: int = 5
+    epochs: int = 4
     learning_rate: float = 1.5e-3
     width: int = 128
     channels: int = 128

@@ -115,6 +115,7 @@ def _encoder(work: Work, rows: Sequence[Row], inputs: str) -> None:
 def export_encoder(folder: Path, rows: Sequence[Row]) -> None:
     """encoder.safetensors -> encoder_fp32.onnx, encoder.onnx, tokenizer.json, and encoder.json that measures them."""
     from interlock_lab.training import batches, encoder, export, tokens
+    from interlock_lab.training.smooth import smooth
 
     model = trained_encoder(folder)
     export.save_tokenizer(tokens.minilm().tokenizer, folder / "tokenizer.json")
@@ -126,8 +127,10 @@ def export_encoder(folder: Path, rows: Sequence[Row]) -> None:
         return [encoder.covering_windows(row)[0] for row in batches.encode_rows(spread, tokenizer)]
 
     export.encoder_fp32(model, folder / "encoder_fp32.onnx", model.shape.positions)
-    export.quantized(folder / "encoder_fp32.onnx", folder / "encoder.onnx")
-    export.fix_ranges(folder / "encoder.onnx", [export.feed_of(window) for window in some_windows(fit_rows)])
+    samples = [export.feed_of(window) for window in some_windows(fit_rows)]
+    smooth(folder / "encoder_fp32.onnx", folder / "encoder_smooth.onnx", samples)
+    export.quantized(folder / "encoder_smooth.onnx", folder / "encoder.onnx")
+    export.fix_ranges(folder / "encoder.onnx", samples)
     compared = some_windows(shape_rows)
     expected = encoder.score_windows(model, compared, bf16=False)
     gaps = {name: export.compare(folder / name, compared, expected) for name in ("encoder_fp32.onnx", "encoder.onnx")}
