@@ -26,10 +26,10 @@ class BatchSettings:
     diluted: float = 0.3
     # Half of the diluted texts get up to this much around them, the others up to a full window.
     dilution_tokens_max: int = 90
-    written_weight: float = 2.0
+    written_weight: float = 1.5
     # After so many epochs over everything, the rows with the best labels and a share of the others, drawn anew each time.
     broad_epochs: int = 2
-    others_late: float = 0.15
+    others_late: float = 0.25
     # A random window of a long harmful text may well miss the harm.
     harmful_window_weight: float = 0.6
 

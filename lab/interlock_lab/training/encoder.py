@@ -35,7 +35,7 @@ class EncoderSettings:
     bf16: bool = True
     # Every so many steps (0: never) the hidden states of harmful windows are also pushed towards harmlessness, by this share
     # of their length, after this many layers: after Casper et al., arXiv 2403.05030, with one step of ascent.
-    perturbed_every: int = 3
+    perturbed_every: int = 0
     perturbation: float = 0.15
     perturbed_layer: int = 2
     shape: BertShape = field(default_factory=BertShape)
