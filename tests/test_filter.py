@@ -97,11 +97,13 @@ DEFECTS: list[tuple[dict[str, Any], Reason]] = [
     ({"completion": "\u200b\u2060\ufeff\u202e".encode()}, Reason.INPUT_EMPTY),
     ({"completion": "\u0301".encode()}, Reason.INPUT_EMPTY),
     ({"completion": "Она налила две чашки чая.".encode()}, Reason.OUT_OF_DISTRIBUTION),
+    ({"completion": b"0J7QvdCwINC90LDQu9C40LvQsCDQtNCy0LUg0YfQsNGI0LrQuCDRh9Cw0Y8u"}, Reason.OUT_OF_DISTRIBUTION),
     ({"completion": b"x" * 20_001}, Reason.INPUT_TOO_LONG),
     ({"prompt": b"x" * 1_001}, Reason.INPUT_TOO_LONG),
     ({"completion": b"caf\xc3"}, Reason.INPUT_UNREADABLE),
     ({"completion": b"\xed\xa0\x80"}, Reason.INPUT_UNREADABLE),
     ({"completion": b"a\0b"}, Reason.INPUT_UNREADABLE),
+    ({"completion": b"tea &amp;amp;amp;amp; toast"}, Reason.INPUT_UNREADABLE),  # encoded deeper than anyone looks
     ({"completion": b"a\0b" * 5_000}, Reason.INPUT_UNREADABLE),  # long enough to be read in a thread
     ({"prompt": b"\xff"}, Reason.INPUT_UNREADABLE),
     ({"deadline_s": 0.0}, Reason.DEADLINE),
@@ -233,6 +235,17 @@ async def test_verdicts_are_counted(policy: Policy):
     assert 1 == tested.counted("interlock_margin_count")
     assert 1 == tested.counted("interlock_member_score_count", member="alpha", category="illicit")
     assert 1 == tested.counted("interlock_missing_total", member="alpha", cause="NOT_ASKED")
+
+
+async def test_views_and_what_they_cost_are_counted(policy: Policy):
+    """What was hidden in texts, and how many tokens a member scored for each of its input."""
+    read = MemberReport(everybody()[0].evidence, tokens_scored=30, input_tokens=20)
+    tested = Filter(policy, lambda: [read, *everybody()[1:]])
+    await tested.screen(b"k&#105;ll a &#112;rocess")
+
+    assert 1 == tested.counted("interlock_text_views_total", view="escapes")
+    assert 1.5 == tested.counted("interlock_tokens_scored_per_input_token_sum", member=NAMES[0])
+    assert 0 == tested.counted("interlock_tokens_scored_per_input_token_count", member=NAMES[1])
 
 
 async def test_dissent_is_counted(policy: Policy):

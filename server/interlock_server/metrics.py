@@ -25,6 +25,7 @@ SECONDS = (
     5,
 )
 NATS = (-10, -5, -2, -1, -0.5, 0, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10)
+TOKENS_PER_TOKEN = (1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 6, 10, 25)
 SCORES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.997, 0.999, 1)
 
 
@@ -52,6 +53,13 @@ class Metrics:
         self.margin = histogram("interlock_margin", "Margins of verdicts, in nats.", NATS)
         self.disagreement = histogram("interlock_disagreement", "Spread of the members, in nats.", NATS)
         self.member_score = histogram("interlock_member_score", "Scores of members.", SCORES, "member", "category")
+        self.tokens_scored_per_input_token = histogram(
+            "interlock_tokens_scored_per_input_token",
+            "Tokens that a member scored, with prompts, overlaps and further views, for each token of the text.",
+            TOKENS_PER_TOKEN,
+            "member",
+        )
+        self.text_views = counter("interlock_text_views", "Completions in which there was such a view.", "view")
         self.enforcement_observed = counter("interlock_enforcement_observed", "Withheld verdicts that callers ignore.")
         self.queue_depth = gauge("interlock_queue_depth", "Jobs that wait for a lane.", "lane")
         self.lanes_lost = gauge("interlock_lanes_lost", "Threads that a hung model still holds.")

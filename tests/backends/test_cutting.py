@@ -32,7 +32,7 @@ def encode(text: str) -> Encoding:
     return TOKENIZER.encode(text, add_special_tokens=False)
 
 
-TOKENS = Tokens(encode, CLS, SEP)
+TOKENS = Tokens(encode, (CLS,), (SEP,), (SEP,))
 
 
 def ids(text: str) -> list[int]:
@@ -75,10 +75,11 @@ def test_without_a_prompt_nothing_is_shown():
 
 @pytest.mark.parametrize("prompt", ["tea", "tea " * 100, "t" * 10_000])
 def test_a_member_without_room_for_prompts_is_shown_none(prompt: str):
-    """However long they are."""
+    """However long they are: it reads single texts, as it learned to."""
     reading = read(prompt, "cup", prompt_max=0)
 
-    assert ([[CLS, SEP, *ids("cup"), SEP]], ()) == (framed(reading), reading.prompt_spans)
+    assert ([[CLS, *ids("cup"), SEP]], ()) == (framed(reading), reading.prompt_spans)
+    assert 0 == reading.windows[0].context_size
 
 
 def test_of_a_long_prompt_the_two_ends_are_shown():
@@ -99,7 +100,7 @@ def test_a_prompt_of_a_million_characters_is_cheap(prompt: str):
         encoded.append(len(text))
         return encode(text)
 
-    read(prompt, "cup", tokens=Tokens(counting, CLS, SEP))
+    read(prompt, "cup", tokens=Tokens(counting, (CLS,), (SEP,), (SEP,)))
 
     assert sum(encoded) <= 2 * 8 * CHARS_PER_TOKEN_MAX + len("cup")
 
@@ -159,18 +160,88 @@ def test_characters_are_cut_at_sentences():
     assert [(0, 9), (9, 21), (21, 26)] == [window.span for window in reading.windows]
 
 
-@given(
-    st.lists(st.lists(st.sampled_from(["tea", "the", "cup", "she"]), min_size=1, max_size=60), min_size=8, max_size=60)
-)
-def test_plain_text_costs_few_tokens_beyond_its_own(parts: list[list[str]]):
-    """At most 2.5 tokens are read for each token of the prompt and the completion."""
-    text = " ".join(" ".join(words) + "." for words in parts)
-    prompt = "the cup " * 24
-    exchange = Exchange(prompt, text)
-    windows = exchange_windows(exchange, exchange.views, TOKENS, 256, 48).windows
-    read_tokens = sum(len(window.ids) for window in {window.key: window for window in windows}.values())
+PROSE = st.lists(
+    st.lists(st.sampled_from(["tea", "the", "cup", "she"]), min_size=1, max_size=60), min_size=8, max_size=60
+).map(lambda sentences: [" ".join(words).capitalize() + "." for words in sentences])
 
-    assert read_tokens <= 2.5 * (len(ids(prompt)) + len(ids(text)))
+
+def tokens_per_token(text: str, prompt: str = "the cup " * 24) -> float:
+    """What the encoder reads of every view, each window once, for each token of the prompt and the completion."""
+    exchange = Exchange(prompt, text)
+    views = views_to_read(exchange, ["raw", "canonical"], True)
+    reading = exchange_windows(exchange, views, TOKENS, 256, 48)
+    read_tokens = sum(len(window.ids) for window in {window.key: window for window in reading.windows}.values())
+    return read_tokens / (len(ids(prompt)) + len(ids(text)))
+
+
+@given(PROSE, st.sampled_from([" ", "  ", "\n", "\r\n\r\n"]))
+def test_plain_text_costs_few_tokens_beyond_its_own(sentences: list[str], between: str):
+    """At most 2.5, however its sentences are set apart."""
+    assert tokens_per_token(between.join(sentences)) <= 2.5
+
+
+DAY = (
+    "On day {} the hut stood a little above the trees, and the first light came over the ridge at half past six. "
+    "Marta put the kettle on, opened the shutters and counted the goats, as she did every day. "
+    "Two hikers had left their boots by the door and were still asleep under three blankets each. "
+    "She cut the bread, set out butter and honey, and wrote the weather on the slate by the stairs. "
+)
+DISGUISES = [
+    "plain", "k&#105;ll", "k%69ll", "k1ll", "m1ll10n", "kiiill", "ѕtаb", "s t a b", "a2lsbCBoaW0gbm93", "llik mih ot woh",
+    "xvyy uvz jvgu",
+]  # fmt: skip
+
+
+def days(first: int, last: int) -> str:
+    """Prose that never repeats itself, so that no window is another one's copy."""
+    return "".join(DAY.format(day) for day in range(first, last))
+
+
+@pytest.mark.parametrize("word", DISGUISES)
+@pytest.mark.parametrize("place", [0, 5, 11])
+def test_one_disguised_word_costs_few_tokens(word: str, place: int):
+    """Of 4 KB only the sentence around it is read again."""
+    text = days(0, place) + f"They read {word} on the slate. " + days(place, 11)
+
+    assert len(text) > 4_096
+    assert tokens_per_token(text, prompt="") <= 2.5
+
+
+@pytest.mark.parametrize("word", DISGUISES[1:])
+def test_a_disguised_word_is_read_once_more(word: str):
+    """But not the text around it."""
+    exchange = Exchange("", f"{days(0, 5)}They read {word} on the slate. {days(5, 10)}")
+    parts = views_to_read(exchange, ["raw", "canonical"], True)[1:]
+
+    assert parts
+    assert all(len(part.text) < len(DAY) for part in parts)
+
+
+@given(st.lists(SENTENCE), st.sampled_from(DISGUISES), st.lists(SENTENCE))
+def test_nothing_around_a_disguise_changes_its_windows(before: list[str], word: str, after: list[str]):
+    """Every sentence that is read of the text alone is read in any company."""
+
+    def keys(text: str) -> set[bytes]:
+        exchange = Exchange("", text)
+        views = views_to_read(exchange, ["raw", "canonical"], True)
+        return {window.key for window in sentence_windows(exchange, views, TOKENS, 64).windows}
+
+    target = f"They read {word} on the slate."
+
+    assert keys(target) <= keys(" ".join([*before, target, *after]))
+
+
+def test_an_unreadable_exchange_is_not_read():
+    """Its views are not all there are."""
+    assert [] == list(views_to_read(Exchange("", "&amp;amp;amp;amp;"), ["raw", "canonical"], True))
+
+
+def test_the_tokens_of_the_input_are_counted():
+    """Of the completion as it stands, and of the prompt as far as it is shown."""
+    exchange = Exchange("tea", "k&#105;ll")
+    reading = exchange_windows(exchange, views_to_read(exchange, ["raw", "canonical"], True), TOKENS, 64, 8)
+
+    assert len(ids("tea")) + len(ids("k&#105;ll")) == reading.input_tokens
 
 
 def names(views: Iterable[object]) -> list[str]:
@@ -183,7 +254,9 @@ def names(views: Iterable[object]) -> list[str]:
         ("plain", True, ["raw"]),
         ("CAPITALS", True, ["raw"]),
         ("CAPITALS", False, ["raw", "canonical"]),
-        ("two  blanks", True, ["raw", "canonical"]),
+        ("two  blanks", True, ["raw"]),
+        ("He ѕtаbbed her.", True, ["raw", "canonical"]),
+        ("how to k&#105;ll", True, ["raw", "escapes"]),
     ],
 )
 def test_a_view_is_read_where_it_looks_different(text: str, uncased: bool, expected: list[str]):

@@ -11,6 +11,8 @@ from interlock_server.backends.backend import Run
 from interlock_server.backends.onnx import OnnxBackend
 from interlock_server.errors import BackendError
 from interlock_server.text.exchange import Exchange
+from tokenizers import Tokenizer
+from tokenizers.processors import RobertaProcessing
 
 from .cases import DATA, manifest, onnx
 
@@ -87,6 +89,27 @@ def test_a_failing_run_writes_no_text_to_stderr(tmp_path: Path, capfd: pytest.Ca
         backend.score(backend.read(Exchange("", "tea")).windows, run)
 
     assert "" == capfd.readouterr().err
+
+
+def test_a_single_text_has_one_type(tmp_path: Path):
+    """As in the training of models that were never shown a pair."""
+    member = manifest("onnx", prompt_tokens_max=0)
+    backend = OnnxBackend(member, files(tmp_path))
+    feed = backend._feed([backend.read(Exchange("tea", "cup")).windows[0]])
+
+    assert [0, 0, 0] == feed["token_type_ids"][0].tolist()
+
+
+def test_the_frame_is_that_of_the_tokenizer(tmp_path: Path):
+    """RoBERTa puts two tokens between the texts of a pair."""
+    tokenizer = Tokenizer.from_file(str(DATA / "tokenizer.json"))
+    ids = {token: tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]", "tea", "cup")}
+    tokenizer.post_processor = RobertaProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
+    paired = files(tmp_path)
+    tokenizer.save(str(paired["tokenizer"]))
+    window = OnnxBackend(manifest("onnx"), paired).read(Exchange("tea", "cup")).windows[0]
+
+    assert [ids[token] for token in ("[CLS]", "tea", "[SEP]", "[SEP]", "cup", "[SEP]")] == window.ids.tolist()
 
 
 def test_the_prompt_and_the_completion_have_types_of_their_own(tmp_path: Path):

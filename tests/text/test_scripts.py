@@ -1,8 +1,8 @@
 """Scripts that the ensemble does not know, and what must not be taken for one."""
 
 import pytest
+from interlock_server.text.canonical import canonicalise
 from interlock_server.text.scripts import in_known_script
-from interlock_server.text.views import canonicalise
 
 
 def known(text: str) -> bool:

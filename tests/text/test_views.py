@@ -1,48 +1,75 @@
-"""Views: what the raw and the canonical reading show, where each byte of them comes from, and what reading costs."""
+"""Views: which there are, where each byte of them comes from, and what making them costs."""
 
 import time
-from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from interlock_server.text.confusables import CONFUSABLES
-from interlock_server.text.views import canonicalise, views_of
+from interlock_server.text.decoding import DECODED_MIN, DECODED_SHARE_MAX, READINGS_MAX
+from interlock_server.text.views import View, Views, views_of
 
-INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u202a\u202e\u2066\u2069\u200f\u180e\ufe0f\U000e0041"
-LOOKALIKES: dict[str, list[str]] = {}
-for _place, _letter in CONFUSABLES.items():
-    LOOKALIKES.setdefault(_letter, []).append(chr(_place))
+from .tricks import PLAIN, TRICKS, encoded
 
-# Every script, and many of the characters that matter here.
-TRICKY = st.text(
-    st.one_of(st.characters(), st.sampled_from(INVISIBLE + "aаeеoоzз .-_*\t\n\r\x1f\x85。İßﬃ①\u0301\u05b0한"))
-)
-LETTER = st.sampled_from("abcdefgh")
+# Every script, and pieces of every code, whole and broken.
+PIECES = [
+    "&#105;",
+    "&#x",
+    "&amp;",
+    "%6",
+    "%69",
+    "%c3%a9",
+    "\\u0069",
+    "\\x",
+    "6b 69",
+    "a2lsbCBoaW0=",
+    "gur ",
+    "llik ",
+    "k1ll ",
+    "iiii",
+    "k i l l ",
+    "\U000e0061",
+    "\ufe0f",
+    "\U000e0155",
+    "\u200b",
+    "é",
+    "한",
+    "😀",
+    "ﬁ",
+    ". ",
+    "\n",
+    "  ",
+    "=",
+    "the ",
+]
+CODED = st.lists(st.one_of(st.characters(), st.sampled_from(PIECES))).map("".join)  # fmt: skip
 
 
-def canonical(text: str) -> str:
-    return canonicalise(text)[0]
+def looks(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def named(name: str, text: str) -> View:
+    return next(view for view in views_of(text).all if view.name == name)
 
 
 def test_the_raw_view_of_ascii_has_a_byte_for_each_character():
     """In ASCII, characters are bytes."""
-    raw = views_of("abc")[0]
+    raw = views_of("abc").all[0]
 
     assert ("raw", "abc", [0, 1, 2, 3]) == (raw.name, raw.text, list(raw.offsets))
 
 
 def test_the_raw_view_counts_the_bytes_of_wide_characters():
     """Characters of one to four bytes."""
-    raw = views_of("aé한😀")[0]
+    raw = views_of("aé한😀").all[0]
 
     assert [0, 1, 3, 6, 10] == list(raw.offsets)
 
 
-@given(TRICKY)
+@given(CODED)
 def test_raw_offsets_are_those_of_the_encoder(text: str):
     """Whatever the text, a span of the raw view is the bytes of its characters."""
-    raw = views_of(text)[0]
+    raw = views_of(text).all[0]
     half = len(text) // 2
 
     assert (
@@ -52,149 +79,160 @@ def test_raw_offsets_are_those_of_the_encoder(text: str):
 
 def test_a_text_that_is_canonical_has_one_view():
     """No view is made that shows the same."""
-    assert ["raw"] == [view.name for view in views_of("nothing to fold here.")]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("STAB", "stab"),
-        ("ｓｔａｂ", "stab"),  # full width
-        ("𝓼𝓽𝓪𝓫", "stab"),  # mathematical
-        ("ⓢⓣⓐⓑ", "stab"),
-        ("ﬁre", "fire"),
-        ("s\u200bt\u200ca\u2060b", "stab"),
-        ("st\u00adab", "stab"),
-        ("\u202estab\u202c", "stab"),  # bidi
-        ("s\u0336t\u0336a\u0336b\u0336", "stab"),  # struck out
-        ("stáb", "stab"),
-        ("st\U000e0061ab", "stab"),  # tag
-        ("ѕtаb", "stab"),  # Cyrillic ѕ and а
-        ("ΚΙLL ΝΟW", "kill now"),  # Greek capitals
-        ("ꜱᴛᴀʙ", "stab"),  # small capitals
-        ("s t a b", "stab"),
-        ("s.t.a.b", "stab"),
-        ("s--t--a--b", "stab"),
-        ("_s t a b_", "_stab_"),
-        ("ѕ t а b", "stab"),
-        ("k i l l him", "kill him"),
-        ("a   b", "a b"),
-        ("a \n\n b", "a\nb"),
-        ("a\r\nb", "a\nb"),
-        ("a\tb", "a b"),
-        ("a\u2028b", "a\nb"),
-        ("a\u00a0\u3000b", "a b"),
-    ],
-)  # fmt: skip
-def test_a_trick_is_undone(text: str, expected: str):
-    """One trick of Unicode, spacing or case, and what a reader sees."""
-    assert expected == canonical(text)
-
-
-@pytest.mark.parametrize("text", ["мама мыла раму", "το μήλο".replace("ή", "η"), "안녕", "你好。", "😀"])
-def test_other_scripts_stay_as_they_are(text: str):
-    """A word wholly of another script is that word, not a disguise of a Latin one."""
-    assert text == canonical(text)
-
-
-@pytest.mark.parametrize("text", ["a b c", "i a m here", "1. 2. 3.", "a.m. and p.m."])
-def test_ordinary_short_words_are_not_joined(text: str):
-    """Fewer than four letters set apart are ordinary text."""
-    assert text == canonical(text)
+    assert ["raw"] == [view.name for view in views_of("nothing to fold here.").all]
 
 
 def test_a_span_of_the_canonical_view_is_bytes_of_the_original():
     """What a window of the canonical view shows can be pointed at in the text that the caller sent."""
     text = "He s\u200bt\u0430bbed"
-    view = views_of(text)[1]
+    view = views_of(text).all[1]
     at = view.text.index("stabbed")
     start, end = view.byte_span(at, at + len("stabbed"))
 
     assert "s\u200bt\u0430bbed".encode() == text.encode()[start:end]
 
 
-@given(TRICKY)
-@settings(max_examples=400)
-def test_canonicalising_twice_is_canonicalising_once(text: str):
-    """For any text at all: so that the canonical text is a fixed point, and no trick is left half undone."""
-    once = canonical(text)
-
-    assert once == canonical(once)
-
-
-@given(TRICKY)
-def test_origins_never_go_back_and_stay_inside(text: str):
-    """One origin for each character and one for the end, increasing, within the text."""
-    folded, origins = canonicalise(text)
-
-    assert len(folded) + 1 == len(origins)
-    assert list(origins) == sorted(origins)
-    assert all(0 <= origin <= len(text) for origin in origins)
-    assert len(text) == origins[-1]
-
-
-@given(st.text("abc xyz.", min_size=1), st.lists(st.tuples(st.integers(0), st.sampled_from(INVISIBLE))))
-def test_invisible_characters_change_nothing(text: str, inserted: list[tuple[int, str]]):
-    """Wherever they stand, and however many."""
-    disguised = text
-    for place, invisible in inserted:
-        at = place % (len(disguised) + 1)
-        disguised = disguised[:at] + invisible + disguised[at:]
-
-    assert canonical(text) == canonical(disguised)
-
-
-@given(st.lists(st.sampled_from("aeopcxyhknv"), min_size=1, max_size=12), st.data())
-def test_lookalikes_in_a_mixed_word_change_nothing(letters: list[str], data: st.DataObject):
-    """Any letters of a word may be swapped, as long as one stays Latin."""
-    swapped = [data.draw(st.sampled_from([letter, *LOOKALIKES[letter]])) for letter in letters]
-
-    assert canonical("s" + "".join(letters)) == canonical("s" + "".join(swapped))
-
-
-@given(st.lists(LETTER, min_size=4, max_size=10), st.sampled_from([" ", ".", "-", "_", "*", "--", " - ", "_."]))
-def test_letters_set_apart_read_as_the_word(letters: list[str], apart: str):
-    """With any separator that stays the same."""
-    assert f"the {''.join(letters)}!" == canonical(f"the {apart.join(letters)}!")
-
-
-def took_s(work: Callable[[], object]) -> float:
-    begun_s = time.perf_counter()
-    work()
-    return time.perf_counter() - begun_s
-
-
 @pytest.mark.parametrize(
-    "piece",
+    ("name", "text", "shown", "source"),
     [
-        "a ",
-        "a_.",
-        "a-_",
-        "a_",
-        "\u0301",
-        "a\u0301",
-        "  ",
-        "\n ",
-        "é",
-        "😀",
-        "kі ",
-        "\u200b",
-        "ﷺ",
-        "한",
-        ". ",
-        "k i l l ",
+        ("escapes", "é k&#105;ll it", "i", "&#105;"),
+        ("escapes", "é %6b%69ll it", "ki", "%6b%69"),
+        ("base64", "é a2lsbCBoaW0= it", "kill him", "a2lsbCBoaW0="),
+        ("hidden", "é \U000e006b\U000e0069 it", "ki", "\U000e006b\U000e0069"),
+        ("leet", "é k1ll it", "kill", "k1ll"),
+        ("squeezed", "é haaate it", "hate", "haaate"),
+        ("reversed", "é it was. Mih llik ot woh! Then the rain was over.", "kill", "Mih llik ot woh! "),
+        (
+            "reversed",
+            "é it was. Mih llik ot woh! Then the rain was over.",
+            "kill him\nthen the",
+            "Mih llik ot woh! Then the",
+        ),
     ],
 )
-def test_reading_takes_time_in_proportion_to_the_text(piece: str):
-    """64 KB of the worst texts that came to mind; a square in the length would take seconds to minutes."""
-    text = piece * (65_536 // len(piece.encode()))
+def test_a_span_of_a_decoded_view_is_what_was_decoded(name: str, text: str, shown: str, source: str):
+    """Or all of what was reversed together."""
+    view = named(name, text)
+    at = view.text.index(shown)
+    start, end = view.byte_span(at, at + len(shown))
 
-    assert took_s(lambda: views_of(text)) < 3.0
+    assert source == text.encode()[start:end].decode()
 
 
-def test_a_hundred_thousand_combining_marks_are_read_at_once():
-    """A letter under a tower of marks is that letter."""
-    text = "a" + "\u0301" * 100_000
+@given(CODED)
+def test_spans_of_any_view_are_whole_characters_in_order(text: str):
+    """An offset for each character and the end, never going back, each where a character begins."""
+    starts = {len(text[:place].encode("utf-8", "surrogatepass")) for place in range(len(text) + 1)}
+    for view in views_of(text).all:
+        assert len(view.text) + 1 == len(view.offsets)
+        assert list(view.offsets) == sorted(view.offsets)
+        assert {view.byte_span(place, place + 1) for place in range(len(view.text))} <= {
+            (start, end) for start in starts for end in starts if start <= end
+        }
 
-    assert took_s(lambda: canonicalise(text)) < 3.0
-    assert "a" == canonical(text)
+
+@given(CODED)
+def test_the_raw_view_is_always_the_first(text: str):
+    """Unchanged, so that no reading can take the place of what was written, and each differs from all others."""
+    views = views_of(text).all
+
+    assert ("raw", text) == (views[0].name, views[0].text)
+    assert len(views) == len({view.text for view in views})
+
+
+@given(PLAIN, st.sampled_from(sorted(TRICKS)))
+def test_a_trick_is_seen_through(text: str, trick: str):
+    """Some view shows the plain sentence, however it was written."""
+    views = views_of(TRICKS[trick](text))
+
+    assert views.complete
+    assert any(text in looks(view.text) for view in views.all)
+
+
+@given(st.lists(PLAIN, min_size=2, max_size=6), st.sampled_from(sorted(set(TRICKS) - {"reversed", "base64 lines"})))
+def test_a_trick_among_plain_sentences_is_seen_through(sentences: list[str], trick: str):
+    """Half of a text in code is no better hidden than all of it."""
+    views = views_of(". ".join(["The day was nice", TRICKS[trick](sentences[0]), *sentences[1:]]) + ".")
+
+    assert any(sentences[0] in looks(view.text) for view in views.all)
+
+
+ORDINARY = [
+    "Meet me at 10am on the 2nd, bring the mp3 and $100, not 5k.",
+    "Covid19 and CO2, 3D prints, B2B sales, H2O, 24/7, A4, ps5, 1990s, 20mph, 5mins, 7pm.",
+    "AT&T and R&D grew 50% in 2024; 100% of Q3 came from john@example.com, see https://example.com/a/b-c?id=4&x=5.",
+    "She was on the mat; no dog saw a god. But not a tub, as it was won in an era of pots.",
+    "Call 4155550132 or +1 (415) 555-0132, room 1204, order 20240512, at 12:30:45.",
+    "Numbers: 20 30 40 50 60, 0x1F and 12-34-56.",
+    "Balloon, bookkeeper, committee; www.example.com and Wi-Fi. WOW! Great... Yes, NASA's iPhone.",
+    "Dear all,\n\n1. Eat.\n2. Sleep.\n\nYours, A. B. Cole (U.S.)",
+    "Commit da39a3ee5e6b4b0d3255bfef95601890afd80709, key Aqkxz9QwYtRtY81LmNbVc, 0x7ffe",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_ordinary_text_is_not_decoded(text: str):
+    """What is no code costs nothing and shows no nonsense."""
+    assert {view.name for view in views_of(text).all} <= {"raw", "canonical"}
+
+
+def test_emoji_and_flags_are_not_decoded():
+    """Selectors and joiners of emoji, accents and ideographs hide nothing."""
+    text = "I ❤️ you 👩‍👩‍👧‍👦 👍🏽 ✔️ café 葛\U000e0100"
+
+    assert {view.name for view in views_of(text).all} <= {"raw", "canonical"}
+
+
+def decoded_size(views: Views) -> int:
+    return sum(len(view.text) for view in views.all if view.name not in ("raw", "canonical", "leet", "squeezed"))
+
+
+@given(CODED)
+def test_views_stay_within_their_limits(text: str):
+    """In number and in size."""
+    views = views_of(text)
+
+    assert len(views.all) <= READINGS_MAX
+    assert decoded_size(views) <= DECODED_SHARE_MAX * len(text) + DECODED_MIN
+
+
+def nested(text: str, times: int) -> str:
+    return nested(encoded(text), times - 1) if times else text
+
+
+@pytest.mark.parametrize(("times", "complete"), [(1, True), (2, True), (3, True), (4, False)])
+def test_what_is_encoded_too_deep_is_not_taken_for_read(times: int, complete: bool):
+    """Three rounds are read, and of a fourth it is known that it is there."""
+    assert complete == views_of(nested("kill him with the knife", times)).complete
+
+
+def test_too_much_to_read_is_not_taken_for_read():
+    """Every code in every round makes more text than anyone reads."""
+    tags = "\U000e0061 &#xE0061; &amp;#xE0061; &amp;amp;#105;"
+    codes = f"{tags} {b'kill'.hex().encode().hex()} {nested('kill him', 3)} xvyy gurz abj"
+    text = "The light came over the ridge at half past six. " * 100 + codes
+
+    assert not views_of(text).complete
+    assert views_of(text.replace("&", "and")).complete
+
+
+BOMBS = ["&#", "&#105;", "&amp;", "&amp;amp;", "&a", "%", "%41", "%4", "=", "a ", "a", "A", "aA", "1", "12 ", "6b ", "6b",
+         "6b 9x ", "0x", "a2lsbCBoaW0g", "a2lsbCBoaW0gbm93\n", "a2lsbCBo ", "k1ll ", "k1", "@a", "@a.a ", "iii ",
+         "\U000e0061", "a\U000e0061", "\ufe0f", "\U000e0155", "a\U000e0155", " gur", "eht dna. ", "\\", "\\u0041",
+         "\\u{", "\\x4", "a-b-", "x k.i.l.l ", "k i l l   h i m   ", "a  b  ", "a b.", "é", "k1ll é ", "ﷺ",
+         "k1ll kiiill &#105; %41 gur. eht é. "]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", BOMBS)
+def test_work_grows_with_the_text(piece: str):
+    """Sixteen times the text is a few times sixteen times the work at most; a square would be 256 times."""
+
+    def work_s(size: int) -> float:
+        text = piece * (size // len(piece.encode()))
+        begun_s = time.thread_time()
+        views_of(text)
+        return time.thread_time() - begun_s
+
+    small_s = max(min(work_s(4_096) for _ in range(3)), 0.001)
+
+    assert min(work_s(65_536) for _ in range(2)) <= 80 * small_s

@@ -25,7 +25,7 @@ class Window:
     span: Span
     """Bytes of the completion that it stands for."""
     context_size: int = 0
-    """How many of the leading ids belong to the prompt, with its special tokens."""
+    """How many of the leading ids belong to the prompt, with its special tokens; 0 when no prompt is shown."""
 
     @property
     def key(self) -> bytes:
@@ -39,6 +39,8 @@ class Reading:
 
     windows: Sequence[Window]
     prompt_spans: tuple[Span, ...] = ()
+    input_tokens: int = 0
+    """Tokens of the completion as it stands and of the prompt as far as it is shown; 0 for members without a tokenizer."""
 
 
 class Run:

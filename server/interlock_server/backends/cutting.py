@@ -3,7 +3,7 @@
 A view without a single token yields no window: the member then has no evidence, which withholds.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock_server.backends.backend import Ids, Reading, Span, Window
+from interlock_server.text.changes import changed_parts
 from interlock_server.text.exchange import Exchange
 from interlock_server.text.views import View
 from interlock_server.text.windows import cut, pack, split_sentences
@@ -33,49 +34,61 @@ class Encoding(Protocol):
 
 
 class Tokens(NamedTuple):
-    """A tokenizer and the ids of the tokens that frame a BERT-style input."""
+    """A tokenizer and the ids that frame what it reads: `start prompt between piece end`, or `start piece end`."""
 
     encode: Callable[[str], Encoding]
-    cls: int
-    sep: int
+    start: tuple[int, ...]
+    between: tuple[int, ...]
+    end: tuple[int, ...]
 
 
-def views_to_read(exchange: Exchange, views: Sequence[str], uncased: bool) -> Iterator[View]:
-    """The views that a member reads, without those that look the same to it."""
-    seen: set[str] = set()
-    for view in exchange.views:
-        looks = view.text.lower() if uncased else view.text
-        if view.name in views and looks not in seen:
-            seen.add(looks)
-            yield view
+def views_to_read(exchange: Exchange, views: Sequence[str], uncased: bool) -> Sequence[View]:
+    """The raw view and, for a member that reads canonical text, what is new in each further view; or nothing.
+
+    An exchange that is unreadable has views that nobody made, so that nothing may be said about it.
+    """
+    if exchange.unreadable:
+        return ()
+    if "canonical" not in views:
+        return exchange.views[:1]
+    return exchange.once(("parts", uncased), lambda: changed_parts(exchange.views, uncased))
 
 
 def exchange_windows(
     exchange: Exchange, views: Iterable[View], tokens: Tokens, tokens_max: int, prompt_max: int
 ) -> Reading:
-    """`[CLS] prompt [SEP] piece [SEP]` for each piece of each view; of a long prompt the head and the tail are shown."""
+    """`[CLS] prompt [SEP] piece [SEP]` for each piece of each view; of a long prompt the head and the tail are shown.
+
+    With a `prompt_max` of 0 the piece is shown alone, as to a model that was trained on single texts.
+    """
     prompt_ids, prompt_spans = _read_prompt(exchange.prompt, tokens, prompt_max)
-    head = np.array([tokens.cls, *prompt_ids, tokens.sep], dtype=np.int64)
-    size_max = tokens_max - len(head) - 1
-    windows = []
+    framed_prompt = [*prompt_ids, *tokens.between] if prompt_max else []
+    head = np.array([*tokens.start, *framed_prompt], dtype=np.int64)
+    context_size = len(head) if prompt_max else 0
+    size_max = tokens_max - len(head) - len(tokens.end)
+    windows: list[Window] = []
+    input_tokens = len(prompt_ids)
     for view in views:
         text = _tokenized(exchange, view, tokens)
+        input_tokens += text.size if view.name == "raw" else 0
         for first, last in pack(text.sentence_ends, size_max) if text.size else ():
-            windows.append(Window(text.framed(head, first, last), view.name, text.span(first, last), len(head)))
-    return Reading(windows, prompt_spans)
+            windows.append(Window(text.framed(head, first, last), view.name, text.span(first, last), context_size))
+    return Reading(windows, prompt_spans, input_tokens)
 
 
 def sentence_windows(exchange: Exchange, views: Iterable[View], tokens: Tokens, tokens_max: int) -> Reading:
     """`[CLS] sentence [SEP]`, each sentence on its own, so that nothing around it can change its score."""
-    size_max = tokens_max - 2
-    head = np.array([tokens.cls], dtype=np.int64)
-    windows = []
+    head = np.array(tokens.start, dtype=np.int64)
+    size_max = tokens_max - len(head) - len(tokens.end)
+    windows: list[Window] = []
+    input_tokens = 0
     for view in views:
         text = _tokenized(exchange, view, tokens)
+        input_tokens += text.size if view.name == "raw" else 0
         for start, end in pairwise([0, *text.sentence_ends]):
             for first, last in cut(start, end, size_max, size_max * 3 // 4):
-                windows.append(Window(text.framed(head, first, last), view.name, text.span(first, last), 1))
-    return Reading(windows)
+                windows.append(Window(text.framed(head, first, last), view.name, text.span(first, last)))
+    return Reading(windows, input_tokens=input_tokens)
 
 
 def character_windows(views: Iterable[View], features: Callable[[str], Ids], chars_max: int) -> Reading:
@@ -89,7 +102,7 @@ def character_windows(views: Iterable[View], features: Callable[[str], Ids], cha
 
 def _tokenized(exchange: Exchange, view: View, tokens: Tokens) -> "_Tokenized":
     """Members with the same tokenizer share its work, which one lane does while the others wait for it."""
-    return exchange.once((tokens, view.name), lambda: _Tokenized(view, tokens))
+    return exchange.once((tokens, view), lambda: _Tokenized(view, tokens))
 
 
 class _Tokenized:
@@ -100,7 +113,7 @@ class _Tokenized:
         self.size = len(encoding.ids)
         self._view = view
         self._ids = np.array(encoding.ids, dtype=np.int64)
-        self._sep = np.array([tokens.sep], dtype=np.int64)
+        self._end = np.array(tokens.end, dtype=np.int64)
         self._starts: NDArray[np.int64] = np.array([s for s, _ in encoding.offsets] + [len(view.text)], dtype=np.int64)
         self._starts[0] = 0
 
@@ -112,7 +125,7 @@ class _Tokenized:
         return [end for before, end in pairwise([0, *ends]) if end > before]
 
     def framed(self, head: Ids, first: int, last: int) -> Ids:
-        return np.concatenate([head, self._ids[first:last], self._sep])
+        return np.concatenate([head, self._ids[first:last], self._end])
 
     def span(self, first: int, last: int) -> Span:
         return self._view.byte_span(int(self._starts[first]), int(self._starts[last]))

@@ -16,6 +16,8 @@ from interlock_server.bundle.manifest import MemberManifest
 from interlock_server.errors import BackendError
 from interlock_server.text.exchange import Exchange
 
+Frame = tuple[int, ...]
+
 
 class OnnxBackend:
     """A classifier with inputs `input_ids`, `attention_mask` (and `token_type_ids`) and an output `logits` [n, categories].
@@ -65,7 +67,8 @@ class OnnxBackend:
         feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         if "token_type_ids" in self._inputs:
             contexts = np.array([[window.context_size] for window in windows])
-            feed["token_type_ids"] = (np.arange(ids.shape[1])[None, :] >= contexts).astype(np.int64)
+            # A single text is of type 0 throughout.
+            feed["token_type_ids"] = ((np.arange(ids.shape[1])[None, :] >= contexts) & (contexts > 0)).astype(np.int64)
         return feed
 
 
@@ -99,8 +102,24 @@ def _tokenizer(content: bytes) -> Tokens | None:
     tokenizer = Tokenizer.from_str(content.decode())
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    if cls is None or sep is None:
+    frame = _frame(tokenizer)
+    if not any(frame):
         return None
     # encode_batch on one text scales over threads, where encode does not.
-    return Tokens(lambda text: tokenizer.encode_batch([text], add_special_tokens=False)[0], cls, sep)
+    return Tokens(lambda text: tokenizer.encode_batch([text], add_special_tokens=False)[0], *frame)
+
+
+def _frame(tokenizer: Tokenizer) -> tuple[Frame, Frame, Frame]:
+    """What stands before, between and after two texts, as the post-processor says; without one, [CLS] and [SEP]."""
+    pair = tokenizer.encode("a", "b")
+    places: dict[int, list[int]] = {0: [], 1: [], 2: []}
+    place = 0
+    for token, text in zip(pair.ids, pair.sequence_ids, strict=True):
+        if text is None:
+            places[place].append(token)
+        else:
+            place = text + 1
+    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    if not any(places.values()) and cls is not None and sep is not None:
+        return (cls,), (sep,), (sep,)
+    return tuple(places[0]), tuple(places[1]), tuple(places[2])

@@ -27,6 +27,7 @@ class MemberReads(Settings):
 
     input: Literal["exchange", "sentences", "characters"] = "exchange"
     views: list[Literal["raw", "canonical"]] = ["raw", "canonical"]
+    """A member that reads canonical text also reads, in that form, everything that was decoded from the completion."""
     uncased: bool = True
     tokens_max: int = Field(default=256, ge=16, le=8192)
     prompt_tokens_max: int = Field(default=48, ge=0, le=4096)

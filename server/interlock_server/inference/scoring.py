@@ -32,6 +32,7 @@ class MemberReport:
     prompt_coverage: tuple[Span, ...] = ()
     windows_scored: int = 0
     tokens_scored: int = 0
+    input_tokens: int = 0
     queue_s: float = 0.0
     read_s: float = 0.0
     infer_s: float = 0.0
@@ -110,6 +111,7 @@ def _score_all(job: Job, queue_s: float, begun_s: float) -> MemberReport:
         fault=cause is MissingCause.INVALID and bool(reading.windows),
         windows_scored=len(scored),
         tokens_scored=sum(len(key) for key in scored) // 8,
+        input_tokens=reading.input_tokens,
         queue_s=queue_s,
         read_s=read_s,
         infer_s=infer_s,

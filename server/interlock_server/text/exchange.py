@@ -6,7 +6,7 @@ from functools import cached_property
 from threading import Lock
 from typing import TypeVar
 
-from interlock_server.text.views import View, views_of
+from interlock_server.text.views import View, Views, views_of
 
 _T = TypeVar("_T")
 
@@ -36,9 +36,23 @@ class Exchange:
         return place.made[0]  # type: ignore[return-value]
 
     @cached_property
+    def _read(self) -> Views:
+        return views_of(self.completion)
+
+    @property
     def views(self) -> tuple[View, ...]:
         """The raw view first, then every other reading that differs from it."""
-        return views_of(self.completion)
+        return self._read.all
+
+    @property
+    def canonical(self) -> View:
+        """The canonical view, which is the raw one where the two are the same."""
+        return next((view for view in self.views[1:2] if view.name == "canonical"), self.views[0])
+
+    @property
+    def unreadable(self) -> bool:
+        """There is more hidden in the completion than is read of any; its views are not all that could be seen in it."""
+        return not self._read.complete
 
     @cached_property
     def completion_bytes(self) -> int:

@@ -1,143 +1,70 @@
-"""What a reader could see in a text: the raw view, and a canonical one without the tricks of Unicode, spacing and case.
+"""What a reader could see in a text: the raw view, the canonical one, and whatever is written in it in some code.
 
 The worst view counts, so that no view can lower a score; every view knows which bytes of the original it shows.
 """
 
-import re
-import unicodedata
 from array import array
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate
+from math import inf
+from typing import NamedTuple
 
-from interlock_server.text.confusables import CASED, CONFUSABLES, LATIN_LOOKALIKES
-
-# Characters that take no room on a page although their category is not Cf: fillers, variation selectors, joiners.
-_INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
-)
-_BLANKS = re.compile(r"\s{2,}")
-# Letters set apart, four or more, with the same separator between any two: "k i l l", "k.i.l.l", "k--i--l--l". Giving
-# back one letter is always enough to end at a separator, so that a failed attempt costs little: the search stays linear.
-_SPACED = re.compile(r"(?<![^\W_])[^\W_](?P<apart>[ \t.\-_*]{1,3})[^\W_](?:(?P=apart)[^\W_]){2,}(?![^\W_])")
-_WORD = re.compile(r"[^\W\d_]+")
-_ROUNDS_MAX = 8
-_FOLDED_MAX = 6  # two Arabic phrases in one character fold to more: 64 KB of them would become 400,000 characters
-_Kept = Callable[[re.Match[str]], Sequence[int]]
+from interlock_server.text.decoding import Readings
+from interlock_server.text.traced import Span, Traced
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """One reading. `offsets` has, for each character and for the end, its byte offset in the original completion."""
 
     name: str
     text: str
     offsets: Sequence[int]
+    blurred: tuple[Span, ...] = ()
+    """Bytes of the original of which only as a whole is known what they became, such as a reversed sentence."""
 
-    def byte_span(self, start: int, end: int) -> tuple[int, int]:
+    def byte_span(self, start: int, end: int) -> Span:
         """The bytes of the original that the characters [start, end) stand for."""
-        return self.offsets[start], self.offsets[end]
+        return self._around(self.offsets[start])[0], self._around(self.offsets[end])[1]
 
     def byte_offset(self, position: int) -> int:
         """The byte offset in the original of one character, or of the end."""
         return self.offsets[position]
 
+    def part(self, start: int, end: int) -> "View":
+        """The characters [start, end) as a view of their own."""
+        return View(self.name, self.text[start:end], self.offsets[start : end + 1], self.blurred)
 
-def views_of(text: str) -> tuple[View, ...]:
-    """The raw view, and the canonical one where it reads differently."""
-    raw = View("raw", text, range(len(text) + 1) if text.isascii() else array("L", _utf8_offsets(text)))
-    canonical, origins = canonicalise(text)
-    if canonical == text:
-        return (raw,)
-    if not text.isascii():
-        origins = array("L", [raw.offsets[origin] for origin in origins])
-    return raw, View("canonical", canonical, origins)
+    def _around(self, offset: int) -> Span:
+        place = bisect_right(self.blurred, (offset, inf)) - 1
+        inside = place >= 0 and self.blurred[place][0] < offset < self.blurred[place][1]
+        return self.blurred[place] if inside else (offset, offset)
 
 
-def canonicalise(text: str) -> tuple[str, Sequence[int]]:
-    """The canonical reading and, for each of its characters and the end, the position it came from. Idempotent.
+class Views(NamedTuple):
+    """The raw view first, the canonical one second where it differs, then the decoded ones."""
 
-    Compatibility forms, accents and case are folded, invisible and control characters dropped, look-alike letters
-    replaced in words that mix scripts, letters set apart are joined and runs of blanks become one.
-    """
-    folded, origins = _fold(text)
-    for _ in range(_ROUNDS_MAX):  # joining can bring look-alikes together, and blanks next to each other
-        before = folded
-        folded = _unmask(folded, origins, text)
-        folded, origins = _keep(_SPACED, _joined, folded, origins)
-        folded, origins = _keep(_BLANKS, _blank, folded, origins)
-        if folded == before:
-            break
-    return folded, origins
+    all: tuple[View, ...]
+    complete: bool
+    """False when there is more to read than the limits allow: such a text must not be taken for read."""
+
+
+def views_of(text: str) -> Views:
+    """Every reading of a text, each once."""
+    readings = Readings(text)
+    offsets = range(len(text) + 1) if text.isascii() else array("L", _utf8_offsets(text))
+    return Views(tuple(_view(name, reading, offsets) for name, reading in readings), readings.complete)
+
+
+def _view(name: str, reading: Traced, offsets: Sequence[int]) -> View:
+    if isinstance(offsets, range):  # bytes are characters
+        return View(name, reading.text, reading.origins, reading.blurred)
+    blurred = tuple((offsets[start], offsets[end]) for start, end in reading.blurred)
+    return View(name, reading.text, array("L", [offsets[origin] for origin in reading.origins]), blurred)
 
 
 def _utf8_offsets(text: str) -> Sequence[int]:
     widths = (1 if ch < "\x80" else 2 if ch < "\u0800" else 3 if ch < "\U00010000" else 4 for ch in text)
     return list(accumulate(widths, initial=0))
-
-
-def _fold(text: str) -> tuple[str, Sequence[int]]:
-    if text.isascii() and text.isprintable():
-        return text.lower(), range(len(text) + 1)
-    pieces = [_fold_character(ch) for ch in text]
-    origins = [place for place, piece in enumerate(pieces) for _ in piece]
-    return "".join(pieces), [*origins, len(text)]
-
-
-@lru_cache(maxsize=65_536)
-def _fold_character(ch: str) -> str:
-    """One character without accents, compatibility form, case or invisibility; possibly several or none."""
-    if ch in "\t\n\r\x0b\x0c\x85\u2028\u2029":
-        return "\n" if ch != "\t" else " "
-    folded = ch
-    for _ in range(4):  # folding can yield characters that fold again
-        parts = unicodedata.normalize("NFKD", folded).casefold()
-        kept = "".join(c for c in parts if unicodedata.category(c) not in ("Mn", "Me", "Cf", "Cc", "Cs"))
-        again = unicodedata.normalize("NFKC", _INVISIBLE.sub("", kept))
-        if again == folded:
-            break
-        folded = again
-    return folded if len(folded) <= _FOLDED_MAX else ch
-
-
-def _unmask(text: str, origins: Sequence[int], source: str) -> str:
-    """Look-alikes of Latin letters become these in words that have a Latin letter too; lengths stay the same."""
-    if text.isascii():
-        return text
-
-    def latin(match: re.Match[str]) -> str:
-        if match[0].isascii() or not _mixed(match[0]):
-            return match[0]
-        letters = (CASED.get(source[origins[place]], text[place]) for place in range(*match.span()))
-        return "".join(letters).translate(CONFUSABLES)
-
-    return _WORD.sub(latin, text)
-
-
-def _mixed(word: str) -> bool:
-    return any("a" <= ch <= "z" or ch in LATIN_LOOKALIKES for ch in word)
-
-
-def _joined(match: re.Match[str]) -> Sequence[int]:
-    return range(match.start(), match.end(), 1 + len(match["apart"]))
-
-
-def _blank(match: re.Match[str]) -> Sequence[int]:
-    """Keeps one character of a run of blanks: a line break, where there is one, since it ends a sentence."""
-    newline = match[0].find("\n")
-    return (match.start() + max(newline, 0),)
-
-
-def _keep(pattern: re.Pattern[str], kept: _Kept, text: str, origins: Sequence[int]) -> tuple[str, Sequence[int]]:
-    """Reduces every match to the positions that `kept` names; the rest stays, and `origins` keeps pace."""
-    places: list[int] = []
-    end = 0
-    for match in pattern.finditer(text):
-        places.extend(range(end, match.start()))
-        places.extend(kept(match))
-        end = match.end()
-    if end == 0:
-        return text, origins
-    places.extend(range(end, len(text)))
-    return "".join([text[p] for p in places]), [*(origins[p] for p in places), origins[-1]]
