@@ -20,23 +20,18 @@ from interlock_server.bundle.load import load_bundle
 from interlock_server.bundle.manifest import GoldenExchange
 from interlock_server.bundle.seal import seal
 from interlock_server.bundles import DEFAULT_BUNDLE, DEFAULT_DIGEST_FILE
-from interlock_server.decision.panel_score import logit
 from interlock_server.inference.golden import score_exchange
 from interlock_server.inference.scoring import Member
 from interlock_server.text.exchange import Exchange
 
-from interlock_lab.fit_panel import KNOTS, CategoryFit, MemberFit, dial, fit_category, panel_scores
+from interlock_lab.fit_panel import CategoryFit, share_of_each
+from interlock_lab.panel import BENIGN_SHARES, IDENTITY, TOLERANCE, category_rules, fit, score_map
 from interlock_lab.scores import Floats, evidence_of, member_scores
 from interlock_lab.training.rows import CATEGORIES, Row, hash_unit, in_split
 from interlock_lab.training.store import load_rows
 
 ScoreMaps = dict[str, dict[str, dict[str, list[float]]]]
 
-TOLERANCE = 0.05
-BENIGN_TO, HARMFUL_FROM = 0.2, 0.5
-# Profile -> the share of ordinary benign `shape` rows that each category may withhold.
-BENIGN_SHARES = {"balanced": 0.05, "cautious": 0.10, "strict": 0.20}
-HARMFUL_ABOVE_BENIGN = 0.995
 GOLDEN_COUNT = 32
 GOLDEN_TOLERANCE = 0.05  # INT8 kernels differ between processors
 FILES = ("encoder.onnx", "sentences.onnx", "ngrams.npz", "tokenizer.json")
@@ -107,10 +102,10 @@ def assemble(
 
 def _draft(draft: Path, work_dir: Path, rows: Sequence[Row]) -> list[GoldenExchange]:
     """A bundle whose maps and dials mean nothing yet, for scoring; returns its golden exchanges."""
-    line = {"logits": list(KNOTS), "llrs": list(KNOTS)}
-    maps = {member["name"]: dict.fromkeys(CATEGORIES, line) for member in MEMBERS}
+    maps = {member["name"]: dict.fromkeys(CATEGORIES, IDENTITY) for member in MEMBERS}
     rule = {"weight": 1.0, "offset": 0.0, "clear_below": 0.0}
-    profile = _profile({name: _rules(1.0, 1.0, dict.fromkeys(maps, rule)) for name in CATEGORIES})
+    rules = {"release_below": 1.0, "harmful_at": 1.0, "members": dict.fromkeys(maps, rule)}
+    profile = _profile(dict.fromkeys(CATEGORIES, rules))
     policy = _policy_file({"balanced": profile})
     nobody = {name: dict.fromkeys(CATEGORIES, 0.0) for name in maps}
     golden = [GoldenExchange(prompt=r.prompt, completion=r.completion, scores=nobody) for r in _golden_rows(rows)]
@@ -134,41 +129,26 @@ def _golden_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def _fit(rows: Sequence[Row], scores: dict[str, Floats], place: int) -> CategoryFit:
-    """Fits on the rows whose label in the category is known; panel scores come back for all rows."""
-    category = CATEGORIES[place]
-    label = np.array([np.nan if row.labels[category] is None else row.labels[category] for row in rows], dtype=float)
-    known = (label <= BENIGN_TO) | (label > HARMFUL_FROM)
+    label = np.array([np.nan if row.label_vector[place] is None else row.label_vector[place] for row in rows], float)
     weights = np.array([row.weight for row in rows])
-    logits = {name: np.vectorize(logit)(values[:, place]) for name, values in scores.items()}
-    members = fit_category({n: x[known] for n, x in logits.items()}, label[known] > HARMFUL_FROM, weights[known])
-    return CategoryFit(members, panel_scores(members, logits))
+    return fit({name: values[:, place] for name, values in scores.items()}, label, weights)
 
 
 def _maps(fits: dict[str, CategoryFit]) -> ScoreMaps:
-    """The line over the log-odds, as two knots at the ends of what a score can be."""
-
-    def knots(fit: MemberFit) -> dict[str, list[float]]:
-        return {"logits": list(KNOTS), "llrs": [fit.llr(knot) for knot in KNOTS]}
-
     names = [member["name"] for member in MEMBERS]
-    return {name: {category: knots(fit.members[name]) for category, fit in fits.items()} for name in names}
+    return {name: {category: score_map(fit.members[name]) for category, fit in fits.items()} for name in names}
 
 
 def _policy(rows: Sequence[Row], fits: dict[str, CategoryFit]) -> dict[str, Any]:
-    """One profile per share; a dial is that quantile of the panel's score over ordinary benign rows."""
+    """One profile per share of ordinary benign rows that may be withheld."""
     ordinary = _ordinary(rows)
     profiles = {}
-    for name, share in BENIGN_SHARES.items():
-        rules = {}
-        for category, fit in fits.items():
-            benign = np.array([row.labels[category] == 0.0 for row in rows])
-            release_below = max(dial(fit.panel_scores[ordinary], share), 2 * TOLERANCE)
-            harmful_at = max(float(np.quantile(fit.panel_scores[benign], HARMFUL_ABOVE_BENIGN)), release_below)
-            members = {
-                member: {"weight": m.weight, "offset": m.offset, "clear_below": m.clear_below}
-                for member, m in fit.members.items()
-            }
-            rules[category] = _rules(release_below, harmful_at, members)
+    for name, together in BENIGN_SHARES.items():
+        share = share_of_each([fit.panel_scores[ordinary] for fit in fits.values()], together)
+        rules = {
+            category: category_rules(fit, ordinary, np.array([row.labels[category] == 0.0 for row in rows]), share)
+            for category, fit in fits.items()
+        }
         profiles[name] = _profile(rules)
     return _policy_file(profiles)
 
@@ -178,11 +158,6 @@ def _ordinary(rows: Sequence[Row]) -> npt.NDArray[np.bool_]:
     alarming = {key for row in rows if row.harmful_in for key in row.keys}
     own = ("dolly", "written/")
     return np.array([r.source.startswith(own) and not r.harmful_in and alarming.isdisjoint(r.keys) for r in rows])
-
-
-def _rules(release_below: float, harmful_at: float, members: dict[str, Any]) -> dict[str, Any]:
-    rounded = {name: {key: round(value, 4) for key, value in rule.items()} for name, rule in members.items()}
-    return {"release_below": round(release_below, 4), "harmful_at": round(harmful_at, 4), "members": rounded}
 
 
 def _profile(rules: dict[str, Any]) -> dict[str, Any]:

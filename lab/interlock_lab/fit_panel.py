@@ -5,6 +5,7 @@ All fits weigh harmful and benign rows equally, so that a fitted log-odds is a l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -105,5 +106,14 @@ def dial(panel_scores_benign: Floats, share: float) -> float:
     return float(np.quantile(panel_scores_benign, 1 - share, method="higher"))
 
 
+def share_of_each(panel_scores_benign: Sequence[Floats], together: float) -> float:
+    """The share that each category may withhold so that all of them withhold `together`, of the same benign rows."""
+    tails = [1 - (np.searchsorted(np.sort(scores), scores) / len(scores)) for scores in panel_scores_benign]
+    return float(np.quantile(np.min(tails, axis=0), together, method="lower"))
+
+
 def _log_loss(log_odds: Floats, harmful: npt.NDArray[np.bool_], weights: Floats) -> float:
-    return float(weights @ np.logaddexp(0.0, np.where(harmful, -log_odds, log_odds)))
+    """Against Platt's targets, just short of 1 and 0: n examples cannot show odds of much more than n to one."""
+    harmful_count, benign_count = harmful.sum(), (~harmful).sum()
+    targets = np.where(harmful, (harmful_count + 1) / (harmful_count + 2), 1 / (benign_count + 2))
+    return float(weights @ (np.logaddexp(0.0, log_odds) - targets * log_odds))

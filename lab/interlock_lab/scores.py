@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +18,24 @@ from interlock_server.filter import Request, SafetyFilter
 from interlock_server.metrics import Metrics
 from rich.progress import Progress
 
-from interlock_lab.training.rows import CATEGORIES, Row
+from interlock_lab.training.rows import CATEGORIES
 
 PATIENT_S = 120.0
 
 Floats = npt.NDArray[np.float64]
 
 
-def evidence_of(bundle: Path, rows: Sequence[Row], title: str) -> list[Evidence]:
+class Texts(Protocol):
+    """What is screened of a row, whatever else is known of it."""
+
+    @property
+    def prompt(self) -> str: ...
+
+    @property
+    def completion(self) -> str: ...
+
+
+def evidence_of(bundle: Path, rows: Sequence[Texts], title: str) -> list[Evidence]:
     """The evidence on each row, in order, with a progress bar; uses as many cores as there are lanes."""
     config = Config(bundle=BundleSettings(path=str(bundle), digest=load_bundle(bundle).digest))
     return asyncio.run(_screen(config, rows, title))
@@ -41,14 +52,14 @@ def member_scores(evidence: Sequence[Evidence]) -> dict[str, Floats]:
     return {name: np.array(values) for name, values in table.items()}
 
 
-async def _screen(config: Config, rows: Sequence[Row], title: str) -> list[Evidence]:
+async def _screen(config: Config, rows: Sequence[Texts], title: str) -> list[Evidence]:
     places = asyncio.Semaphore(2 * config.inference.lanes)
     bundle = load(config)
     with Progress() as progress:
         task = progress.add_task(title, total=len(rows))
         async with running_filter(config, bundle, Metrics(), budget_s=PATIENT_S) as safety_filter:
 
-            async def one(row: Row) -> Evidence:
+            async def one(row: Texts) -> Evidence:
                 async with places:
                     evidence = await _evidence(safety_filter, row)
                 progress.advance(task)
@@ -57,6 +68,6 @@ async def _screen(config: Config, rows: Sequence[Row], title: str) -> list[Evide
             return list(await asyncio.gather(*map(one, rows)))
 
 
-async def _evidence(safety_filter: SafetyFilter, row: Row) -> Evidence:
+async def _evidence(safety_filter: SafetyFilter, row: Texts) -> Evidence:
     screening = await safety_filter.screen(Request(row.prompt.encode(), row.completion.encode()))
     return screening.evidence

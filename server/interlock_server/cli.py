@@ -89,7 +89,8 @@ def main() -> None:
     """Runs the command line; what the operator can mend is a line on stderr and exit code 1."""
     try:
         for entry in entry_points(group="interlock.commands"):
-            _join(entry, invoked=entry.name in sys.argv[1:2])
+            words = entry.name.split(".")  # bundle.add-member is `interlock bundle add-member`
+            _join(entry, words, invoked=words == sys.argv[1 : 1 + len(words)])
         app()
     except InterlockError as error:
         typer.echo(f"interlock: {error}", err=True)
@@ -98,12 +99,14 @@ def main() -> None:
         sys.exit(130)
 
 
-def _join(entry: EntryPoint, invoked: bool) -> None:
+def _join(entry: EntryPoint, words: list[str], invoked: bool) -> None:
     """Adds an offline command. It is imported only when it is called: the lab brings heavy libraries."""
+    *group, name = words
+    command = (bundle_app if group == ["bundle"] else app).command
     if not invoked:
-        app.command(entry.name, help="Offline; needs the extras lab and torch.")(lambda: None)
+        command(name, help="Offline; needs the extras lab and torch.")(lambda: None)
         return
     try:
-        app.command(entry.name)(entry.load())
+        command(name)(entry.load())
     except ImportError as error:
         raise ConfigError(f"{entry.name}: needs interlock[lab,torch]; {error.name} is not installed") from error

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from interlock_lab.fit_panel import KNOTS, balanced, dial, fit_category, fit_map, panel_scores
+from interlock_lab.fit_panel import KNOTS, balanced, dial, fit_category, fit_map, panel_scores, share_of_each
 from interlock_server.decision.decide import decide
 from interlock_server.decision.evidence import Evidence, MemberEvidence
 from interlock_server.decision.panel_score import ScoreMap, logit
@@ -39,6 +39,14 @@ def test_weights_are_never_negative() -> None:
     assert all(member.weight >= 0 for member in members.values())
 
 
+def test_few_examples_show_no_great_odds() -> None:
+    """Thirty of each, told apart without a mistake, are not proof of a million to one."""
+    harmful = np.arange(60) < 30
+    intercept, slope = fit_map(np.where(harmful, 5.0, -5.0), harmful, balanced(harmful, np.ones(60)))
+
+    assert 31.0 == pytest.approx(np.exp(intercept + slope * 5.0), rel=0.05)
+
+
 def test_clear_is_where_nearly_all_benign_rows_are() -> None:
     """About one benign row in a thousand is not clear."""
     member = fit_category({"sharp": SHARP, "noise": NOISE}, HARMFUL, ONES)["sharp"]
@@ -73,3 +81,12 @@ def test_the_fit_computes_the_panel_score_as_decide_does() -> None:
 
     expected = panel_scores(members, {name: np.array([logit(score)]) for name, score in scores.items()})[0]
     assert expected == pytest.approx(decide(evidence, policy).categories[0].panel_score)
+
+
+def test_categories_share_what_may_be_withheld() -> None:
+    """Each category gets the same share, such that the rows that any of them withholds are as many as allowed."""
+    scores = [RANDOM.normal(size=1_000) for _ in range(4)]
+    share = share_of_each(scores, 0.10)
+    withheld = np.any([values >= dial(values, share) for values in scores], axis=0)
+    assert withheld.mean() == pytest.approx(0.10, abs=0.002)
+    assert 0.025 <= share <= 0.03
