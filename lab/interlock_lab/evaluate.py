@@ -1,106 +1,132 @@
-"""`interlock evaluate`: what a bundle withholds, of harmful and of benign text, per profile, into docs/ensemble.md.
+"""`interlock evaluate`: everything that docs/ensemble.md states about a bundle, measured anew and written there.
 
 Rows are scored once through the service's own filter; each profile then decides on the same evidence.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from interlock_server.bundle.load import Bundle, load_bundle
 from interlock_server.bundles import DEFAULT_BUNDLE
 from interlock_server.decision.decide import decide
-from interlock_server.decision.evidence import Evidence
-from interlock_server.decision.policy import Policy
-from scipy.stats import binomtest
+from interlock_server.decision.verdict import Verdict
 
-from interlock_lab.calibrate import BENIGN_TO
-from interlock_lab.scores import evidence_of
-from interlock_lab.training.data import PROJECT_DATA
-from interlock_lab.training.rows import CATEGORIES, Row
-from interlock_lab.training.sources.written import read_row
+from interlock_lab import ensemble_page
+from interlock_lab.comparisons import MISS_RATES, Compared, miss_correlations, paired, rules_compared
+from interlock_lab.floor import floor_scores
+from interlock_lab.numerics import Flips, verdict_flips
+from interlock_lab.suites import Suite, load_canaries, scored, withheld_suites
+from interlock_lab.training import metrics
+from interlock_lab.training.metrics import Booleans, Floats
+from interlock_lab.training.rows import CATEGORIES, Row, in_split
 from interlock_lab.training.store import load_rows
+from interlock_lab.tricks_check import TrickFigures, check_tricks
 
-CANARIES = PROJECT_DATA / "canaries.jsonl"
-DOCS_MARK = "<!-- figures: written by `interlock evaluate` -->"
+FLOOR_CATEGORY = "violence_injury"
+FLOOR_SOURCES = ("passage_tw", "framenet")
 
 
 @dataclass(frozen=True)
-class Suite:
-    """Rows of which one share is reported; what is better, high or low, is said beside it."""
+class ShapeScores:
+    """Of the `shape` rows whose label in one category is known: nats per member and of the panel."""
 
-    title: str
     rows: list[Row]
-    evidence: list[Evidence]
+    harmful: Booleans
+    llrs: dict[str, Floats]
+    panel: Floats
 
-    def share(self, withheld: Callable[[Evidence], bool]) -> str:
-        """The share withheld, with n and its exact 95 % interval."""
-        if not self.rows:
-            return "no rows"
-        count = sum(map(withheld, self.evidence))
-        interval = binomtest(count, len(self.rows)).proportion_ci(method="exact")
-        return f"{count / len(self.rows):.1%} ({interval.low:.1%} to {interval.high:.1%})"
+    @property
+    def clusters(self) -> list[str]:
+        return [row.cluster for row in self.rows]
+
+    def among(self, source: str) -> ShapeScores:
+        keep = np.array([row.source == source for row in self.rows])
+        llrs = {name: values[keep] for name, values in self.llrs.items()}
+        return ShapeScores(
+            [r for r, k in zip(self.rows, keep, strict=True) if k], self.harmful[keep], llrs, self.panel[keep]
+        )
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All that was measured."""
+
+    suites: list[Suite]
+    rules: dict[tuple[str, float], list[Compared]]
+    correlations: dict[str, dict[tuple[str, str], float]]
+    floor: dict[tuple[str, str], list[Compared]]
+    floor_sizes: dict[str, tuple[int, int]]
+    flips: Flips
+    tricks: TrickFigures | None
 
 
 def evaluate(
     work_dir: Annotated[Path, typer.Option("--work", exists=True, file_okay=False, help="What `train` has written.")],
     bundle: Annotated[Path, typer.Option(help="The bundle to judge.")] = DEFAULT_BUNDLE,
-    docs: Annotated[Path | None, typer.Option(help="Also replace the figures in this page.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Write the whole page here.")] = None,
+    tricks: Annotated[bool, typer.Option(help="Also apply every trick to every canary: some minutes.")] = True,
 ) -> None:
-    """Measure what each profile of a bundle withholds on canaries, benign text and rows that no member was fitted on."""
-    loaded = load_bundle(bundle)
-    groups = list(_suites(load_rows(work_dir / "rows.jsonl"), load_canaries()))
-    rows = [row for _, members in groups for row in members]
-    evidence = iter(evidence_of(bundle, rows, "scoring suites"))
-    suites = [Suite(title, members, [next(evidence) for _ in members]) for title, members in groups]
-    table = "\n".join(_table(suites, loaded))
-    typer.echo(table)
+    """Measure what a bundle withholds, how its members compare, and what tricks can do; write docs/ensemble.md."""
+    loaded, rows = load_bundle(bundle), load_rows(work_dir / "rows.jsonl")
+    figures = _measured(loaded, rows, work_dir, tricks)
+    page = ensemble_page.rendered(loaded, work_dir, figures)
     if docs is not None:
-        before, mark, _ = docs.read_text(encoding="utf-8").partition(DOCS_MARK)
-        docs.write_text(f"{before}{mark or DOCS_MARK}\n\n{table}\n", encoding="utf-8")
+        docs.write_text(page, encoding="utf-8")
+    typer.echo(page)
 
 
-def load_canaries() -> list[Row]:
-    """The sealed test set: in no split, and never shown to a model in training."""
-    with CANARIES.open(encoding="utf-8") as lines:
-        return [read_row("canaries", json.loads(line)) for line in lines]
+def _measured(bundle: Bundle, rows: Sequence[Row], work_dir: Path, tricks: bool) -> Figures:
+    canaries, shape = load_canaries(), in_split(rows, "shape")
+    *suites, judged = scored(bundle.path, [*withheld_suites(rows, canaries), ("shape", shape)], "scoring suites")
+    verdicts = [decide(item, bundle.policy) for item in judged.evidence]
+    by_category = {name: _shape_scores(shape, verdicts, place) for place, name in enumerate(CATEGORIES)}
+    floor_sets = _floor_sets(rows, by_category[FLOOR_CATEGORY])
+    return Figures(
+        suites=suites,
+        rules={(name, rate): _rules(found, rate) for name, found in by_category.items() for rate in MISS_RATES},
+        correlations={n: miss_correlations(s.llrs, s.harmful, MISS_RATES[-1]) for n, s in by_category.items()},
+        floor={
+            (source, measure): paired(
+                {**mine.llrs, "panel": mine.panel, "floor": floor}, "floor", mine.harmful, mine.clusters, take
+            )
+            for source, (mine, floor) in floor_sets.items()
+            for measure, take in metrics.MEASURES.items()
+        },
+        floor_sizes={source: (int(m.harmful.sum()), int((~m.harmful).sum())) for source, (m, _) in floor_sets.items()},
+        flips=verdict_flips(bundle, work_dir, judged),
+        tricks=check_tricks(bundle, rows, canaries) if tricks else None,
+    )
 
 
-def _suites(rows: Sequence[Row], canaries: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """Title and rows. `shape` was used to fit maps, weights and dials, but no model; the others were fitted on by nothing."""
-    for category in CATEGORIES:
-        yield f"canaries, {category}, harmful", [row for row in canaries if category in row.harmful_in]
-    yield "canaries, all harmful", [row for row in canaries if row.harmful_in]
-    yield "canaries, benign look-alikes", [row for row in canaries if not row.harmful_in]
-    checks = [row for row in rows if row.split == "benign_check"]
-    yield "dolly answers, benign", [row for row in checks if row.source.startswith("dolly")]
-    yield "hanna stories, mostly benign", [row for row in checks if row.source.startswith("hanna")]
-    shape = [row for row in rows if row.split == "shape" and row.source.startswith("written/")]
-    yield "written, shape, clear and severity 2 or 3", [r for r in shape if r.harmful_in and (r.severity or 0) >= 2]
-    yield "written, shape, benign", [row for row in shape if not row.harmful_in]
-    stories = [row for row in rows if row.split == "shape" and row.source == "passage_tw"]
-    yield "AO3, shape, violence by two votes or more", [row for row in stories if "violence_injury" in row.harmful_in]
-    unmarked = [row for row in stories if (row.labels["violence_injury"] or 1.0) <= BENIGN_TO]
-    yield "AO3, shape, violence by no vote", unmarked
+def _against_floor(mine: ShapeScores, floor: Floats, measure: metrics.Measure) -> list[Compared]:
+    return paired({**mine.llrs, "panel": mine.panel, "floor": floor}, "floor", mine.harmful, mine.clusters, measure)
 
 
-def _table(suites: Sequence[Suite], bundle: Bundle) -> Iterator[str]:
-    policy = bundle.policy
-    profiles = sorted(policy.profiles)
-    yield f"Withheld, with exact 95 % intervals. {datetime.now(UTC):%Y-%m-%d}, bundle `{bundle.digest[:19]}`."
-    yield ""
-    yield f"| suite | n | {' | '.join(profiles)} |"
-    yield f"|---|---:|{'---:|' * len(profiles)}"
-    for suite in suites:
-        shares = [suite.share(_withheld_by(policy, profile)) for profile in profiles]
-        yield f"| {suite.title} | {len(suite.rows)} | {' | '.join(shares)} |"
+def _rules(found: ShapeScores, rate: float) -> list[Compared]:
+    return rules_compared(found.llrs, found.panel, found.harmful, found.clusters, rate)
 
 
-def _withheld_by(policy: Policy, profile: str) -> Callable[[Evidence], bool]:
-    return lambda evidence: not decide(replace(evidence, profile=profile), policy).released
+def _shape_scores(rows: Sequence[Row], verdicts: Sequence[Verdict], place: int) -> ShapeScores:
+    known, harmful = metrics.labelled(rows, CATEGORIES[place])
+    kept = [(row, verdict.categories[place]) for row, verdict, use in zip(rows, verdicts, known, strict=True) if use]
+    members = sorted(kept[0][1].llr)
+    return ShapeScores(
+        [row for row, _ in kept],
+        harmful[known],
+        {name: np.array([result.llr[name] for _, result in kept]) for name in members},
+        np.array([result.panel_score for _, result in kept], float),
+    )
+
+
+def _floor_sets(rows: Sequence[Row], shape: ShapeScores) -> dict[str, tuple[ShapeScores, Floats]]:
+    """Per source: the `shape` rows with our scores, and those of the n-gram floor trained on the same rows as we."""
+    plain = [row for row in in_split(rows, "fit") if row.source != "tricked"]
+    floor = floor_scores(plain, shape.rows, FLOOR_CATEGORY)
+    of_source = np.array([row.source for row in shape.rows])
+    return {source: (shape.among(source), floor[of_source == source]) for source in FLOOR_SOURCES}

@@ -88,6 +88,7 @@ TRICKS: dict[str, Trick] = {
     "dotted letters": lambda text: " ".join(".".join(word) for word in text.split()),
     "repeated letters": _repeated,
     "line break per word": lambda text: "\n".join(text.split()),
+    "no blanks": lambda text: "".join(text.split()),
     "wide blanks": lambda text: "\u00a0\u2003 ".join(text.split()),
     "html entities": lambda text: "".join(f"&#{ord(ch)};" for ch in text),
     "html entities, hexadecimal": lambda text: "".join(f"&#x{ord(ch):x};" if ch.isalpha() else ch for ch in text),

@@ -6,12 +6,12 @@ TEXT = "He took the longest knife from the kitchen wall. Then he went upstairs, 
 
 
 @pytest.mark.parametrize("name", TRICKS)
-def test_every_trick_changes_the_text_but_can_be_undone_by_a_view(name: str) -> None:
-    """Some view shows the plain words again, whatever the trick did to them."""
-    hidden = TRICKS[name](TEXT)
-    shown = [" ".join(view.text.lower().split()) for view in Exchange("", hidden).views]
-    assert hidden != TEXT
-    assert any("took the longest knife from the kitchen wall" in text for text in shown)
+def test_every_trick_changes_the_text_but_can_be_undone_or_is_refused(name: str) -> None:
+    """Some view shows the plain words again, whatever the trick did to them; or nobody claims to have read the text."""
+    exchange = Exchange("", TRICKS[name](TEXT))
+    shown = [" ".join(view.text.lower().split()) for view in exchange.views]
+    assert exchange.completion != TEXT
+    assert exchange.unreadable or any("took the longest knife from the kitchen wall" in text for text in shown)
 
 
 @pytest.mark.parametrize("name", TRICKS)

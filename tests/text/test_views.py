@@ -66,6 +66,22 @@ def test_the_raw_view_counts_the_bytes_of_wide_characters():
     assert [0, 1, 3, 6, 10] == list(raw.offsets)
 
 
+@pytest.mark.parametrize(
+    "text", ["".join(["he", "took", "the", "longest", "knife"] * 3), "he\u20actook1a\u20acknife2" * 9]
+)
+def test_a_text_without_blanks_is_not_taken_for_read(text: str) -> None:
+    """To WordPiece a word of more than 100 characters is one unknown token, and joined words say little before that."""
+    assert not views_of(f"And then {text}.").complete
+
+
+@pytest.mark.parametrize(
+    "text", ["antidisestablishmentarianism", "a" * 35, encoded("They walked home. " * 20), "-" * 200]
+)
+def test_long_words_that_can_be_read_are(text: str) -> None:
+    """The longest words of English, rules of signs, and what a code explains."""
+    assert views_of(f"And then {text} again.").complete
+
+
 @given(CODED)
 def test_raw_offsets_are_those_of_the_encoder(text: str):
     """Whatever the text, a span of the raw view is the bytes of its characters."""

@@ -97,7 +97,7 @@ def _category(rows: Sequence[Row], scores: Floats, name: str) -> dict[str, Any]:
 
 def _measured(rows: Sequence[Row], scores: Floats, name: str, among: Booleans) -> dict[str, Any]:
     known, harmful = labelled(rows, name)
-    chosen = np.flatnonzero(known & among)
+    chosen: list[int] = np.flatnonzero(known & among).tolist()
     mine, score = harmful[chosen], scores[chosen]
     if min(mine.sum(), (~mine).sum()) < ROWS_MIN:
         return {}

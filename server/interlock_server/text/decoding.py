@@ -13,7 +13,7 @@ from interlock_server.text.ciphers import CIPHERS, solved
 from interlock_server.text.escapes import escapes
 from interlock_server.text.hidden import hidden
 from interlock_server.text.payloads import base64_text, hex_text
-from interlock_server.text.spelling import leet, squeezed
+from interlock_server.text.spelling import endless, leet, squeezed
 from interlock_server.text.traced import Edit, Traced
 
 ROUNDS_MAX = 3
@@ -29,7 +29,7 @@ _CODES: tuple[tuple[str, Callable[[str], list[Edit]], str | None], ...] = (
 
 
 class Readings:
-    """The readings of one text, each once, the text as it stands first. `complete` is False once a limit was reached."""
+    """The readings of one text, each once, the text as it stands first. `complete` is False when that is not all of them."""
 
     def __init__(self, text: str) -> None:
         raw = Traced.whole(text)
@@ -38,6 +38,7 @@ class Readings:
         self._room = DECODED_SHARE_MAX * len(text) + DECODED_MIN
         canon = self._add("canonical", raw, weight=0)
         for reading in self._decode(raw, canon, ROUNDS_MAX):
+            self.complete &= not endless(reading.text)
             self._solve(reading)
             self._respell(reading)
 

@@ -1,4 +1,4 @@
-"""Letters written as something else (`k1ll`) or too often (`kiiill`), in lower-case text."""
+"""Letters written as something else (`k1ll`), too often (`kiiill`) or without blanks, in lower-case text."""
 
 import re
 from collections.abc import Iterator
@@ -37,6 +37,10 @@ _SHAPES = bytes(
     ord("a") if chr(b).isalpha() else ord("0") if chr(b) in "0123456789@$!|" else ord("-") for b in range(256)
 )
 
+# English has no word of so many letters; and WordPiece reads a longer word as one unknown token, whatever it says.
+_LETTERS_MAX, _WORD_MAX = 35, 100
+_ENDLESS = re.compile(rf"[^\W\d_]{{{_LETTERS_MAX + 1}}}|[^\s!-/:-@\[-`{{-~]{{{_WORD_MAX + 1}}}")
+
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _TRIPLES = tuple(3 * letter for letter in _LETTERS)
 _REPEATED = re.compile(r"(?!www\.)([a-z])\1{2,}+")
@@ -68,6 +72,11 @@ def squeezed(text: str) -> Iterator[list[Edit]]:
     yield [Edit(*match.span(), match[1]) for match in found]
     long = 2 * min((len(match[0]) for match in found), default=0)
     yield [Edit(*match.span(), match[1] * (2 if len(match[0]) >= long else 1)) for match in found]
+
+
+def endless(text: str) -> bool:
+    """Whether there is a word that no member can read, such as a whole sentence without blanks."""
+    return any(len(word) > _LETTERS_MAX for word in text.split()) and _ENDLESS.search(text) is not None
 
 
 def _is_mixed(match: re.Match[str]) -> bool:
