@@ -26,7 +26,7 @@ from interlock_server.text.exchange import Exchange
 
 from interlock_lab.fit_panel import CategoryFit, share_of_each
 from interlock_lab.panel import BENIGN_SHARES, IDENTITY, TOLERANCE, category_rules, fit, score_map
-from interlock_lab.scores import Floats, evidence_of, member_scores
+from interlock_lab.scores import Floats, asked, evidence_of, member_scores
 from interlock_lab.training.rows import CATEGORIES, Row, hash_unit, in_split
 from interlock_lab.training.store import load_rows
 
@@ -69,7 +69,8 @@ def calibrate(
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft"
         golden = _draft(draft, work_dir, rows)
-        scores = member_scores(evidence_of(draft, rows, "scoring shape"))
+        rows, evidence = asked(rows, evidence_of(draft, rows, "scoring shape"))
+    scores = member_scores(evidence)
     fits = {category: _fit(rows, scores, place) for place, category in enumerate(CATEGORIES)}
     digest = assemble(out, work_dir, _maps(fits), _policy(rows, fits), golden)
     if out == DEFAULT_BUNDLE:

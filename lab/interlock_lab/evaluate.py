@@ -21,6 +21,7 @@ from interlock_lab import ensemble_page
 from interlock_lab.comparisons import MISS_RATES, Compared, miss_correlations, paired, rules_compared
 from interlock_lab.floor import floor_scores
 from interlock_lab.numerics import Flips, verdict_flips
+from interlock_lab.scores import asked
 from interlock_lab.suites import Suite, load_canaries, scored, withheld_suites
 from interlock_lab.training import metrics
 from interlock_lab.training.metrics import Booleans, Floats
@@ -84,6 +85,8 @@ def evaluate(
 def _measured(bundle: Bundle, rows: Sequence[Row], work_dir: Path, tricks: bool) -> Figures:
     canaries, shape = load_canaries(), in_split(rows, "shape")
     *suites, judged = scored(bundle.path, [*withheld_suites(rows, canaries), ("shape", shape)], "scoring suites")
+    shape, evidence = asked(shape, judged.evidence)
+    judged = Suite("shape", shape, evidence)
     verdicts = [decide(item, bundle.policy) for item in judged.evidence]
     by_category = {name: _shape_scores(shape, verdicts, place) for place, name in enumerate(CATEGORIES)}
     floor_sets = _floor_sets(rows, by_category[FLOOR_CATEGORY])

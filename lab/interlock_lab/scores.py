@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,9 @@ from interlock_server.filter import Request, SafetyFilter
 from interlock_server.metrics import Metrics
 from rich.progress import Progress
 
-from interlock_lab.training.rows import CATEGORIES
+from interlock_lab.training.rows import CATEGORIES, Row
+
+log = logging.getLogger(__name__)
 
 PATIENT_S = 120.0
 
@@ -39,6 +42,14 @@ def evidence_of(bundle: Path, rows: Sequence[Texts], title: str) -> list[Evidenc
     """The evidence on each row, in order, with a progress bar; uses as many cores as there are lanes."""
     config = Config(bundle=BundleSettings(path=str(bundle), digest=load_bundle(bundle).digest))
     return asyncio.run(_screen(config, rows, title))
+
+
+def asked(rows: Sequence[Row], evidence: Sequence[Evidence]) -> tuple[list[Row], list[Evidence]]:
+    """The rows that the members were asked about, such as were not refused as unreadable, with their evidence."""
+    kept = [(row, item) for row, item in zip(rows, evidence, strict=True) if not item.alarms]
+    if len(kept) < len(rows):
+        log.warning("%d of %d rows are refused before any member is asked", len(rows) - len(kept), len(rows))
+    return [row for row, _ in kept], [item for _, item in kept]
 
 
 def member_scores(evidence: Sequence[Evidence]) -> dict[str, Floats]:

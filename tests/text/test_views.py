@@ -252,3 +252,11 @@ def test_work_grows_with_the_text(piece: str):
     small_s = max(min(work_s(4_096) for _ in range(3)), 0.001)
 
     assert min(work_s(65_536) for _ in range(2)) <= 80 * small_s
+
+
+def test_a_word_on_each_line_is_read_as_a_sentence_too() -> None:
+    """A line break ends a sentence, and a sentence of one word says nothing; a verse keeps its lines."""
+    words = {view.name: view.text for view in views_of("He\ntook\nthe\nlongest\nknife\nof all.").all}
+    verse = [view.name for view in views_of("one line of a song\nand one line more\n" * 4).all]
+    assert "he took the longest knife of all." == words["unwrapped"]
+    assert "unwrapped" not in verse

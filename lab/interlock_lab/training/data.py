@@ -53,7 +53,7 @@ CAPS = {
     "toxic_spans": (700, 0),
 }
 LEGIBLE = ("leet", "leet with symbols", "spaced letters", "dotted letters", "repeated letters", "line break per word")
-TRICKED_HARMFUL, TRICKED_BENIGN = 0.12, 0.12
+TRICKED_HARMFUL, TRICKED_BENIGN = 0.10, 0.16
 TRICKED_CHARS_MAX = 220
 UNLABELLED_MAX = 45_000
 
@@ -138,7 +138,8 @@ def tricked(rows: Sequence[Row]) -> list[Row]:
     found = []
     for row in in_split(rows, "fit"):
         number = hash_unit(f"trick:{row.id}")
-        names, share = (LEGIBLE, TRICKED_HARMFUL) if row.harmful_in else (tuple(TRICKS), TRICKED_BENIGN)
+        # Benign rows wear the legible ones as often as harmful rows do: otherwise the trick would become the label.
+        names, share = (LEGIBLE, TRICKED_HARMFUL) if row.harmful_in else ((*LEGIBLE * 4, *TRICKS), TRICKED_BENIGN)
         if number < share and len(row.completion) <= TRICKED_CHARS_MAX and _known_everywhere(row):
             name = names[int(number / share * len(names))]
             text = TRICKS[name](row.completion)

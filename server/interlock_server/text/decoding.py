@@ -13,7 +13,7 @@ from interlock_server.text.ciphers import CIPHERS, solved
 from interlock_server.text.escapes import escapes
 from interlock_server.text.hidden import hidden
 from interlock_server.text.payloads import base64_text, hex_text
-from interlock_server.text.spelling import endless, leet, squeezed
+from interlock_server.text.spelling import endless, leet, squeezed, unwrapped
 from interlock_server.text.traced import Edit, Traced
 
 ROUNDS_MAX = 3
@@ -89,10 +89,12 @@ class Readings:
                 self._add(name, solution)
 
     def _respell(self, reading: Traced) -> None:
-        """The reading with letters for signs and without letters that are repeated: seven more at most, which cost no room."""
-        for edits in squeezed(reading.text):
-            self._add("squeezed", reading.edited(edits), weight=0)
-        for edits in leet(reading.text):
-            spelt = self._add("leet", reading.edited(edits), weight=0)
+        """The reading with letters for signs, without repeated letters or line breaks: eight more at most, which cost no room."""
+        if edits := unwrapped(reading.text):
+            self._add("unwrapped", reading.edited(edits), weight=0)
+        for letters in squeezed(reading.text):
+            self._add("squeezed", reading.edited(letters), weight=0)
+        for letters in leet(reading.text):
+            spelt = self._add("leet", reading.edited(letters), weight=0)
             for more in islice(squeezed(spelt.text), 1):
                 self._add("squeezed", spelt.edited(more), weight=0)

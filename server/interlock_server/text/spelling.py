@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import accumulate, pairwise
 
 from interlock_server.text.traced import Edit
 
@@ -41,6 +42,8 @@ _SHAPES = bytes(
 _LETTERS_MAX, _WORD_MAX = 35, 100
 _ENDLESS = re.compile(rf"[^\W\d_]{{{_LETTERS_MAX + 1}}}|[^\s!-/:-@\[-`{{-~]{{{_WORD_MAX + 1}}}")
 
+_SHORT_LINES_MIN, _SHORT_LINE_WORDS = 4, 2
+
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _TRIPLES = tuple(3 * letter for letter in _LETTERS)
 _REPEATED = re.compile(r"(?!www\.)([a-z])\1{2,}+")
@@ -72,6 +75,17 @@ def squeezed(text: str) -> Iterator[list[Edit]]:
     yield [Edit(*match.span(), match[1]) for match in found]
     long = 2 * min((len(match[0]) for match in found), default=0)
     yield [Edit(*match.span(), match[1] * (2 if len(match[0]) >= long else 1)) for match in found]
+
+
+def unwrapped(text: str) -> list[Edit]:
+    """Line breaks between lines of a word or two, if there are many, as blanks: they would end sentences."""
+    if text.count("\n") < _SHORT_LINES_MIN:
+        return []
+    lines = text.split("\n")
+    short = [len(line.split()) <= _SHORT_LINE_WORDS for line in lines]
+    ends = accumulate(len(line) + 1 for line in lines)
+    edits = [Edit(end - 1, end, " ") for end, both in zip(ends, map(all, pairwise(short)), strict=False) if both]
+    return edits if len(edits) >= _SHORT_LINES_MIN else []
 
 
 def endless(text: str) -> bool:
