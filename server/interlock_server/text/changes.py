@@ -11,7 +11,8 @@ from interlock_server.text.windows import split_sentences
 def changed_parts(views: Sequence[View], uncased: bool) -> list[View]:
     """The first view and, of each later one, the sentences that no view before it shows, with a neighbour on each side.
 
-    `uncased` is for readers to whom capitals are small letters. One blank or two is the same to all of them, a line break is not: it ends a sentence.
+    `uncased` is for readers to whom capitals are small letters. One blank or two is the same to all,
+    a line break is not: it ends a sentence.
     """
     parts = list(views[:1])
     looks = {"", *(_look(view.text, uncased) for view in parts)}
