@@ -16,9 +16,7 @@ from interlock_server.errors import ConfigError
 from interlock_server.strict import Settings, validate
 from pydantic import ConfigDict, Field
 
-from interlock_lab.training.rows import HARMFUL_FROM
-
-BENIGN_TO = 0.2
+from interlock_lab.training.rows import BENIGN_TO, HARMFUL_FROM
 
 Truths = npt.NDArray[np.bool_]
 

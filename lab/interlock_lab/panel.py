@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from interlock_server.decision.panel_score import logit
 
-from interlock_lab.examples import BENIGN_TO, Truths
+from interlock_lab.examples import Truths
 from interlock_lab.fit_panel import KNOTS, CategoryFit, MemberFit, dial, fit_category, panel_scores
 from interlock_lab.scores import Floats
-from interlock_lab.training.rows import HARMFUL_FROM
+from interlock_lab.training.rows import BENIGN_TO, HARMFUL_FROM
 
 IDENTITY = {"logits": list(KNOTS), "llrs": list(KNOTS)}  # of a member that nothing was fitted for
 TOLERANCE = 0.05

@@ -14,8 +14,7 @@ from scipy.stats import binomtest
 
 from interlock_lab.scores import evidence_of
 from interlock_lab.training.data import PROJECT_DATA
-from interlock_lab.training.metrics import BENIGN_TO
-from interlock_lab.training.rows import CATEGORIES, Row
+from interlock_lab.training.rows import BENIGN_TO, CATEGORIES, Row
 from interlock_lab.training.sources.written import read_row
 
 CANARIES = PROJECT_DATA / "canaries.jsonl"

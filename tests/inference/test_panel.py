@@ -95,7 +95,7 @@ async def test_too_many_hangs_cannot_be_healed():
     async with running([fake_member("alpha", Hang())], lanes_lost_max=0) as panel:
         await ask(panel, within_s=0.05)
 
-        await asyncio.wait_for(panel.cannot_heal.wait(), PATIENT_S)
+        assert await asyncio.wait_for(panel.cannot_heal.wait(), PATIENT_S)
 
 
 async def test_a_failing_member_is_told_from_a_late_one():

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from interlock_lab.training.rows import CATEGORIES, HARMFUL_FROM, Row
+from interlock_lab.training.rows import BENIGN_TO, CATEGORIES, HARMFUL_FROM, Row
 
 MISS_RATES = (0.01, 0.05, 0.10)
 ROWS_MIN = 8
-BENIGN_TO = 0.2
 RESAMPLES = 200
 
 Floats = npt.NDArray[np.floating[Any]]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 CATEGORIES = ("violence_injury", "illicit", "hate_harassment", "self_harm")
 SPLITS = ("fit", "shape", "certify", "benign_check", "unlabelled")
 HARMFUL_FROM = 0.5
+BENIGN_TO = 0.2
 
 Labels = Mapping[str, float | None]
 
