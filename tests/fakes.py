@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from interlock_server.backends.backend import Reading, Run, Window
+from interlock_server.backends.backend import BatchRule, Reading, Run, Window
 from interlock_server.bundle.manifest import GoldenExchange
 from interlock_server.bundle.seal import seal
 from interlock_server.inference.scoring import Member
@@ -80,6 +80,8 @@ class FakeBackend:
     """A model in a line: `answer` is given the run and returns rows, raises, or waits. A window is a share of the bytes."""
 
     provider = "fake"
+    lane = "cpu"
+    batching = BatchRule()
 
     def __init__(self, answer: Callable[[Run], Any] = lambda run: scores(), windows: int = 1) -> None:
         self.answer = answer

@@ -43,9 +43,10 @@ COMMANDS = "*_command"  # siblings of cli.py
 MAY_IMPORT_THE_CLIENT = ("cli", COMMANDS)
 ONLY_THE_STANDARD_LIBRARY = ("decision", "text")
 
-HEAVY = {"numpy", "onnxruntime", "torch", "tokenizers", "uvloop", "sklearn", "scipy", "onnx", "safetensors"}
+RUNTIMES = {"numpy", "onnxruntime", "openvino", "torch", "transformers", "tokenizers", "tritonclient"}
+HEAVY = RUNTIMES | {"uvloop", "sklearn", "scipy", "onnx", "safetensors"}
 MAY_LOAD_AT_ONCE = {
-    "server/interlock_server/backends/*.py": {"numpy", "onnxruntime", "torch", "tokenizers"},
+    "server/interlock_server/backends/*.py": RUNTIMES,
     "server/interlock_server/inference/scoring.py": {"numpy"},
     "lab/*.py": HEAVY,
 }

@@ -34,6 +34,8 @@ class Request:
     extra_margin: float = 0.0
     deadline_s: float = float("inf")
     observed_only: bool = False
+    bulk: bool = False
+    """Nobody is waiting for it: it is done when nothing else is to do."""
     refused: Reason | None = None
     """Why the members are not to be asked at all, such as OVERLOADED."""
 

@@ -32,6 +32,10 @@ def test_the_sample_is_accepted():
     assert "test" == validate(Manifest, manifest(), "manifest.json").name
 
 
+ROLES = "'model', 'tokenizer' or 'config'"
+BACKENDS = "'onnx', 'linear', 'scripted', 'openvino', 'pytorch' or 'triton'"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -44,12 +48,12 @@ def test_the_sample_is_accepted():
         (manifest(files={}), f"files has no digest for {', '.join(sorted(FILES))}"),
         (with_member(categories=["illicit"]), "members.5: score_maps must have one map for each of the member's categories"),
         (with_member(categories=["illicit"] * 2), "members.5.categories: must not name anything twice"),
-        (with_member(backend="pickle"), "members.5.backend: input should be 'onnx', 'linear' or 'scripted'"),
-        (with_member(backend="onnx"), "members.5: files must name the model, and for onnx the tokenizer"),
+        (with_member(backend="pickle"), f"members.5.backend: input should be {BACKENDS}"),
+        (with_member(backend="onnx"), "members.5: files must name the tokenizer"),
         (with_member(golden_tolerance=0.5), "members.5.golden_tolerance: input should be less than or equal to 0.2"),
         (with_member(reads={"views": ["canonical"]}), "members.5.reads: views must name raw, which covers the completion"),
         (with_member(colour="red"), "members.5.colour: there is no such setting"),
-        (with_member(files={"weights": "alpha.json"}), "members.5.files.weights: input should be 'model' or 'tokenizer'"),
+        (with_member(files={"weights": "alpha.json"}), f"members.5.files.weights: input should be {ROLES}"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_refused(content: dict[str, Any], message: str):

@@ -1,11 +1,12 @@
 """What every backend is: it cuts an exchange into windows, scores windows, and closes. It never decides anything.
 
-Backends may return whatever a broken model returns; inference/ checks it. They raise BackendError on construction only.
+Backends may return whatever a broken model returns; inference/ checks it. They raise BackendError when they are made, or
+connected; a call that gives no scores raises ScoreError, or whatever the model raises.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,11 +64,35 @@ class Run:
             self._stop()
 
 
+@dataclass(frozen=True)
+class BatchRule:
+    """Which windows may be scored in one call. The default is one at a time, which on a CPU is the fastest way."""
+
+    size_max: int = 1
+    tokens_max: int = 1 << 30
+    """After padding: the number of windows times the length of the longest."""
+    spread_max: float = 1.0
+    """How much longer the longest window may be than the shortest; 1 is equal lengths only."""
+
+
+class ScoreError(Exception):
+    """A call gave no scores, and the backend knows why; `cause` is the name of a MissingCause."""
+
+    def __init__(self, cause: Literal["TIMED_OUT", "FAILED", "INVALID", "OVERLOADED"], lost: bool = False) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.lost = lost
+        """The model may not be the same any more: it is to be connected and checked again before it is asked."""
+
+
 class Backend(Protocol):
-    """One model, loaded. Methods are called from several threads at once."""
+    """One model, loaded into this process. Methods are called from several threads at once."""
 
     provider: str
     """Where it really runs, such as CPUExecutionProvider."""
+    lane: str
+    """Which lanes run it: "cpu", or a device with lanes of its own, such as "cuda:0"."""
+    batching: BatchRule
 
     def read(self, exchange: Exchange) -> Reading:
         """Cuts every view of the exchange into windows; the windows of the raw view cover the whole completion."""
@@ -79,6 +104,34 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Frees the model."""
+        ...
+
+
+class RemoteBackend(Protocol):
+    """One model on another machine. All methods but `read` belong to the event loop that called `connect`."""
+
+    provider: str
+    batching: BatchRule
+    slots: int
+    """How many calls may be under way at once."""
+
+    def read(self, exchange: Exchange) -> Reading:
+        """As of a Backend; called from several threads at once."""
+        ...
+
+    async def connect(self) -> None:
+        """Makes sure that the model is there and takes and gives what is expected; raises BackendError."""
+        ...
+
+    async def score(self, windows: Sequence[Window], deadline_s: float) -> NDArray[np.float64]:
+        """As of a Backend, until `deadline_s` (monotonic clock); being cancelled also ends the work at the server.
+
+        Raises ScoreError.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Hangs up."""
         ...
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock_server.backends.backend import Ids, Reading, Span, Window
+from interlock_server.bundle.manifest import MemberReads
 from interlock_server.text.changes import changed_parts
 from interlock_server.text.exchange import Exchange
 from interlock_server.text.views import View
@@ -52,6 +53,14 @@ def views_to_read(exchange: Exchange, views: Sequence[str], uncased: bool) -> Se
     if "canonical" not in views:
         return exchange.views[:1]
     return exchange.once(("parts", uncased), lambda: changed_parts(exchange.views, uncased))
+
+
+def token_windows(exchange: Exchange, reads: MemberReads, tokens: Tokens) -> Reading:
+    """Windows of (prompt, piece), or single sentences, as the manifest says."""
+    views = views_to_read(exchange, reads.views, reads.uncased)
+    if reads.input == "sentences":
+        return sentence_windows(exchange, views, tokens, reads.tokens_max)
+    return exchange_windows(exchange, views, tokens, reads.tokens_max, reads.prompt_tokens_max)
 
 
 def exchange_windows(

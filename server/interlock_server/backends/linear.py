@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from interlock_server.backends.backend import Reading, Run, Window, logistic
+from interlock_server.backends.backend import BatchRule, Reading, Run, Window, logistic
 from interlock_server.backends.cutting import character_windows, views_to_read
 from interlock_server.backends.ngram_features import BUCKETS, ngram_ids
 from interlock_server.bundle.manifest import MemberManifest
@@ -18,6 +18,8 @@ class LinearBackend:
     """Weights [buckets, categories] and a bias [categories] from an .npz; raises BackendError on any other shape."""
 
     provider = "numpy"
+    lane = "cpu"
+    batching = BatchRule(size_max=64, spread_max=float("inf"))
 
     def __init__(self, member: MemberManifest, files: Mapping[str, Path]) -> None:
         self._reads = member.reads

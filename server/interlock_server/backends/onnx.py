@@ -1,22 +1,19 @@
 """Members that run on ONNX Runtime. A provider that is not the one asked for is refused, never fallen back from."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from interlock_server.backends.backend import Reading, Run, Window, logistic
-from interlock_server.backends.cutting import Tokens, exchange_windows, sentence_windows, views_to_read
+from interlock_server.backends.backend import BatchRule, Reading, Run, Window, logistic
+from interlock_server.backends.cutting import token_windows
+from interlock_server.backends.tokenizer import load_tokens
 from interlock_server.bundle.manifest import MemberManifest
 from interlock_server.errors import BackendError
 from interlock_server.text.exchange import Exchange
-
-Frame = tuple[int, ...]
 
 
 class OnnxBackend:
@@ -24,6 +21,9 @@ class OnnxBackend:
 
     Raises BackendError when the model cannot be loaded, has other inputs, or runs on another provider than `provider`.
     """
+
+    lane = "cpu"
+    batching = BatchRule()
 
     def __init__(
         self, member: MemberManifest, files: Mapping[str, Path], provider: str = "CPUExecutionProvider"
@@ -36,15 +36,11 @@ class OnnxBackend:
         self._inputs = {item.name for item in self._session.get_inputs()}
         if not {"input_ids", "attention_mask"} <= self._inputs <= {"input_ids", "attention_mask", "token_type_ids"}:
             raise BackendError(f"member {member.name}: the model's inputs are {sorted(self._inputs)}")
-        self._tokens = _tokens(files["tokenizer"], member.name)
+        self._tokens = load_tokens(files["tokenizer"], member.name)
 
     def read(self, exchange: Exchange) -> Reading:
         """Windows of (prompt, piece), or single sentences, as the manifest says."""
-        views = views_to_read(exchange, self._reads.views, self._reads.uncased)
-        if self._reads.input == "sentences":
-            return sentence_windows(exchange, views, self._tokens, self._reads.tokens_max)
-        limits = (self._reads.tokens_max, self._reads.prompt_tokens_max)
-        return exchange_windows(exchange, views, self._tokens, *limits)
+        return token_windows(exchange, self._reads, self._tokens)
 
     def score(self, windows: Sequence[Window], run: Run) -> NDArray[np.float64]:
         """One run for windows of equal length, which are stacked; different lengths are run one after the other."""
@@ -84,42 +80,3 @@ def _session(path: Path, provider: str, member: str) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:
         raise BackendError(f"member {member}: {path.name} does not load: {type(error).__name__}") from error
-
-
-def _tokens(path: Path, member: str) -> Tokens:
-    try:
-        tokens = _tokenizer(path.read_bytes())
-    except Exception as error:  # tokenizers raises bare Exception
-        raise BackendError(f"member {member}: {path.name} is not a tokenizer") from error
-    if tokens is None:
-        raise BackendError(f"member {member}: {path.name} has no [CLS] or [SEP]")
-    return tokens
-
-
-@lru_cache(maxsize=16)
-def _tokenizer(content: bytes) -> Tokens | None:
-    """One tokenizer for all members that have the same file, so that they can share what it reads."""
-    tokenizer = Tokenizer.from_str(content.decode())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    frame = _frame(tokenizer)
-    if not any(frame):
-        return None
-    # encode_batch on one text scales over threads, where encode does not.
-    return Tokens(lambda text: tokenizer.encode_batch([text], add_special_tokens=False)[0], *frame)
-
-
-def _frame(tokenizer: Tokenizer) -> tuple[Frame, Frame, Frame]:
-    """What stands before, between and after two texts, as the post-processor says; without one, [CLS] and [SEP]."""
-    pair = tokenizer.encode("a", "b")
-    places: dict[int, list[int]] = {0: [], 1: [], 2: []}
-    place = 0
-    for token, text in zip(pair.ids, pair.sequence_ids, strict=True):
-        if text is None:
-            places[place].append(token)
-        else:
-            place = text + 1
-    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    if not any(places.values()) and cls is not None and sep is not None:
-        return (cls,), (sep,), (sep,)
-    return tuple(places[0]), tuple(places[1]), tuple(places[2])

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from interlock_server.backends.backend import Reading, Run, Window
+from interlock_server.backends.backend import BatchRule, Reading, Run, Window
 from interlock_server.backends.cutting import views_to_read
 from interlock_server.bundle.manifest import MemberManifest
 from interlock_server.errors import BackendError
@@ -27,6 +27,8 @@ class ScriptedBackend:
     """Scores a whole view by the worst phrase that it contains; raises BackendError when the script is not one."""
 
     provider = "script"
+    lane = "cpu"
+    batching = BatchRule()
 
     def __init__(self, member: MemberManifest, files: Mapping[str, Path]) -> None:
         self._name = member.name

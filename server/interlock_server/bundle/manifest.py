@@ -42,6 +42,20 @@ class MemberReads(Settings):
         return self
 
 
+class MemberRuns(Settings):
+    """Where and how a member runs: part of the bundle, since another provider or precision gives other scores."""
+
+    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    """Of the backends onnx and pytorch; one that is not there is refused, never fallen back from."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of pytorch (all three) and tensorrt (float32, float16); an ONNX file has its precision in itself."""
+    remote_model: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]{0,100}$")
+    """The model's name on the Triton server, for the backend triton."""
+    remote_version: str = Field(default="", pattern=r"^[0-9]{0,10}$")
+    batch_tokens_max: int = Field(default=16_384, ge=16, le=1 << 20)
+    """Of one call on a GPU or a remote server, after padding. A CPU takes windows one by one."""
+
+
 class ScoreMapFile(Settings):
     """Knots of the map from the log-odds of a score to a log-likelihood ratio."""
 
@@ -58,15 +72,26 @@ class ScoreMapFile(Settings):
         return ScoreMap(tuple(self.logits), tuple(self.llrs))
 
 
+FILES_NEEDED: dict[str, set[str]] = {
+    "onnx": {"model", "tokenizer"},
+    "openvino": {"model", "tokenizer"},
+    "pytorch": {"model", "config", "tokenizer"},
+    "triton": {"tokenizer"},
+    "linear": {"model"},
+    "scripted": {"model"},
+}
+
+
 class MemberManifest(Settings):
     """One classifier: how it runs, what it reads, what it covers, and what its scores mean."""
 
     name: Name
     kind: Name
-    backend: Literal["onnx", "linear", "scripted"]
+    backend: Literal["onnx", "linear", "scripted", "openvino", "pytorch", "triton"]
     categories: Categories
     reads: MemberReads = MemberReads()
-    files: dict[Literal["model", "tokenizer"], FileName]
+    runs: MemberRuns = MemberRuns()
+    files: dict[Literal["model", "tokenizer", "config"], FileName]
     score_maps: dict[Name, ScoreMapFile]
     golden_tolerance: float = Field(default=0.02, gt=0, le=0.2)
     training_story: str = ""
@@ -75,8 +100,12 @@ class MemberManifest(Settings):
     def _complete(self) -> "MemberManifest":
         if set(self.score_maps) != set(self.categories):
             raise ValueError("score_maps must have one map for each of the member's categories")
-        if "model" not in self.files or (self.backend == "onnx" and "tokenizer" not in self.files):
-            raise ValueError("files must name the model, and for onnx the tokenizer")
+        if missing := FILES_NEEDED[self.backend] - set(self.files):
+            raise ValueError(f"files must name the {' and the '.join(sorted(missing))}")
+        if self.runs.provider != "cpu" and self.backend not in ("onnx", "pytorch"):
+            raise ValueError(f"runs.provider is for onnx and pytorch, not for {self.backend}")
+        if (self.backend == "triton") != bool(self.runs.remote_model):
+            raise ValueError("runs.remote_model is for the backend triton, which needs it")
         return self
 
 
