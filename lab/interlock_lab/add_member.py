@@ -17,8 +17,7 @@ import onnx
 import typer
 from interlock_server.app import load_members
 from interlock_server.errors import BundleError, ConfigError
-from interlock_server.inference.golden import score_exchange
-from interlock_server.inference.scoring import Member
+from interlock_server.inference.scoring import Member, score_exchange
 from interlock_server.text.exchange import Exchange
 from rich.progress import track
 

@@ -20,8 +20,7 @@ from interlock_server.bundle.load import load_bundle
 from interlock_server.bundle.manifest import GoldenExchange
 from interlock_server.bundle.seal import seal
 from interlock_server.bundles import DEFAULT_BUNDLE, DEFAULT_DIGEST_FILE
-from interlock_server.inference.golden import score_exchange
-from interlock_server.inference.scoring import Member
+from interlock_server.inference.scoring import Member, score_exchange
 from interlock_server.text.exchange import Exchange
 
 from interlock_lab.fit_panel import CategoryFit, share_of_each

@@ -13,7 +13,7 @@ from interlock_server.app import load_members
 from interlock_server.bundle.load import MANIFEST, Bundle, load_bundle
 from interlock_server.bundle.manifest import GoldenExchange
 from interlock_server.bundle.seal import seal
-from interlock_server.inference.golden import score_exchange
+from interlock_server.inference.scoring import score_exchange
 from interlock_server.text.exchange import Exchange
 
 from interlock_lab.suites import Suite, scored

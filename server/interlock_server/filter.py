@@ -3,25 +3,22 @@
 Whatever goes wrong on the way becomes evidence; `decide` is the only place from which a RELEASE can come.
 """
 
-import asyncio
 import hashlib
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 
 from interlock_server.decision.decide import decide
 from interlock_server.decision.evidence import Evidence, MissingCause, not_asked
 from interlock_server.decision.policy import Policy
 from interlock_server.decision.verdict import Reason, Verdict
-from interlock_server.inference.panel import Panel
+from interlock_server.inference.panel import Panel, Question
 from interlock_server.inference.scoring import MemberReport, absent
 from interlock_server.log import log_failure
 from interlock_server.metrics import Metrics
 from interlock_server.text.exchange import Exchange, decode
 from interlock_server.text.scripts import in_known_script
-
-# Reading a text of this size takes 0.1 ms, and some ms when it is full of tricks; longer ones are read off the event loop.
-_READ_INLINE_BYTES = 1_024
 
 
 @dataclass(frozen=True)
@@ -91,29 +88,24 @@ class SafetyFilter:
     async def _gather(self, request: Request, begun_s: float) -> tuple[Evidence, tuple[MemberReport, ...]]:
         """The evidence on an exchange: the members' reports, or the reason why they were not asked."""
         deadline_s = min(request.deadline_s - self._reply_reserve_s, begun_s + self._budget_s)
-        exchange = request.refused or await self._read(request, deadline_s)
-        if isinstance(exchange, Reason):
-            return self._refused(request, exchange), ()
-        if not time.monotonic() < deadline_s:  # also when it is not a number
-            return self._refused(request, Reason.DEADLINE), ()
-        for name in {view.name for view in exchange.views}:
+        refused = request.refused or self._too_long(request)
+        if refused is None and not begun_s < deadline_s:  # also when it is not a number
+            refused = Reason.DEADLINE
+        if refused is not None:
+            return self._refused(request, refused), ()
+        opening = partial(_exchange, request)
+        answer = await self.panel.ask(Question(opening, len(request.completion), deadline_s, request.bulk))
+        if answer.refused is not None:
+            return self._refused(request, answer.refused), ()
+        for name in {view.name for view in answer.exchange.views} if answer.exchange else ():
             self._metrics.text_views.labels(name).inc()
-        reports = tuple(await self.panel.ask(exchange, deadline_s))
-        members = tuple(report.evidence for report in reports)
-        return Evidence(members, request.profile, request.extra_margin), reports
+        members = tuple(report.evidence for report in answer.reports)
+        return Evidence(members, request.profile, request.extra_margin), answer.reports
 
-    async def _read(self, request: Request, deadline_s: float) -> Exchange | Reason:
-        """The exchange, decoded and with its views made; or why it cannot be judged."""
+    def _too_long(self, request: Request) -> Reason | None:
         limits = self.policy.limits
-        if len(request.completion) > limits.completion_bytes_max or len(request.prompt) > limits.prompt_bytes_max:
-            return Reason.INPUT_TOO_LONG
-        if len(request.completion) + len(request.prompt) <= _READ_INLINE_BYTES:
-            return _exchange(request)
-        try:
-            async with asyncio.timeout(deadline_s - time.monotonic()):  # many long texts wait for one another
-                return await asyncio.to_thread(_exchange, request)
-        except TimeoutError:
-            return Reason.DEADLINE
+        fits = len(request.completion) <= limits.completion_bytes_max and len(request.prompt) <= limits.prompt_bytes_max
+        return None if fits else Reason.INPUT_TOO_LONG
 
     def _refused(self, request: Request, reason: Reason) -> Evidence:
         return not_asked(self.policy.members, reason, request.profile, request.extra_margin)
@@ -150,6 +142,7 @@ class SafetyFilter:
 
 
 def _exchange(request: Request) -> Exchange | Reason:
+    """The exchange, decoded and with its views made, which takes a while; or why it cannot be judged."""
     prompt, completion = decode(request.prompt), decode(request.completion)
     if prompt is None or completion is None:
         return Reason.INPUT_UNREADABLE

@@ -29,6 +29,39 @@ TOKENS_PER_TOKEN = (1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 6, 10, 25)
 SCORES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.997, 0.999, 1)
 
 
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+BATCH_TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+
+
+class MemberInstruments:
+    """Those of one member, looked up once: label look-ups on the hot path cost more than the observations."""
+
+    def __init__(self, metrics: "Metrics", member: str) -> None:
+        phases = (metrics.member_seconds.labels(member, phase) for phase in ("queue", "tokenize", "infer"))
+        self._queue, self._tokenize, self._infer = phases
+        self._batch_size = metrics.batch_size.labels(member)
+        self._batch_tokens = metrics.batch_tokens.labels(member)
+        self._base = metrics.run_cost_base_seconds.labels(member)
+        self._slope = metrics.run_cost_seconds_per_token.labels(member)
+        self.breaker = metrics.breaker_state.labels(member)
+
+    def timed(self, queue_s: float, read_s: float, infer_s: float) -> None:
+        """One exchange."""
+        self._queue.observe(queue_s)
+        self._tokenize.observe(read_s)
+        self._infer.observe(infer_s)
+
+    def ran(self, windows: int, tokens: int) -> None:
+        """One call of the model."""
+        self._batch_size.observe(windows)
+        self._batch_tokens.observe(tokens)
+
+    def costs(self, base_s: float, slope_s: float) -> None:
+        """What the engine expects of calls."""
+        self._base.set(base_s)
+        self._slope.set(slope_s)
+
+
 class Metrics:
     """The instruments of one server; histograms are in seconds and nats."""
 
@@ -50,6 +83,16 @@ class Metrics:
         self.missing = counter("interlock_missing", "Members without complete evidence.", "member", "cause")
         self.screen_seconds = histogram("interlock_screen_seconds", "Time to a verdict.", SECONDS, "rpc", "decision")
         self.member_seconds = histogram("interlock_member_seconds", "Time of a member.", SECONDS, "member", "phase")
+        self.batch_size = histogram("interlock_batch_size", "Windows in a call of a model.", BATCH_SIZES, "member")
+        self.batch_tokens = histogram(
+            "interlock_batch_tokens", "Tokens in a call of a model, with padding.", BATCH_TOKENS, "member"
+        )
+        self.run_cost_base_seconds = gauge(
+            "interlock_run_cost_base_seconds", "Learned: what a call of a model takes at least.", "member"
+        )
+        self.run_cost_seconds_per_token = gauge(
+            "interlock_run_cost_seconds_per_token", "Learned: what each token of a call adds.", "member"
+        )
         self.margin = histogram("interlock_margin", "Margins of verdicts, in nats.", NATS)
         self.disagreement = histogram("interlock_disagreement", "Spread of the members, in nats.", NATS)
         self.member_score = histogram("interlock_member_score", "Scores of members.", SCORES, "member", "category")
@@ -72,3 +115,7 @@ class Metrics:
         rpc_labels = ("grpc_type", "grpc_service", "grpc_method")
         self.rpc_handled = counter("grpc_server_handled", "RPCs ended.", *rpc_labels, "grpc_code")
         self.rpc_seconds = histogram("grpc_server_handling_seconds", "Time of RPCs.", SECONDS, *rpc_labels)
+
+    def of_member(self, member: str) -> MemberInstruments:
+        """The instruments of one member."""
+        return MemberInstruments(self, member)

@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 from fakes import BENIGN, Hang, fake_member, scores
 from interlock_server.backends.backend import Reading, Run
 from interlock_server.decision.evidence import MissingCause
-from interlock_server.inference.panel import Panel
+from interlock_server.inference.panel import Panel, Question
 from interlock_server.inference.scoring import Member, MemberReport
 from interlock_server.inference.settings import InferenceSettings
 from interlock_server.metrics import Metrics
@@ -36,7 +37,11 @@ async def running(members: Sequence[Member], shadow: Sequence[str] = (), **setti
 
 async def ask(panel: Panel, within_s: float = PATIENT_S) -> dict[str, MissingCause | None]:
     """What each member lacks."""
-    return missing(await panel.ask(EXCHANGE, time.monotonic() + within_s))
+    return missing((await panel.ask(question(within_s))).reports)
+
+
+def question(within_s: float = PATIENT_S, bulk: bool = False) -> Question:
+    return Question(lambda: EXCHANGE, len(BENIGN), time.monotonic() + within_s, bulk)
 
 
 def missing(reports: Sequence[MemberReport]) -> dict[str, MissingCause | None]:
@@ -113,7 +118,7 @@ async def test_a_caller_who_leaves_takes_the_jobs_along():
         leaving.cancel()
         await asyncio.wait([leaving])
         hang.release()
-        await eventually(lambda: len(panel._queue) == 0)
+        await eventually(lambda: len(panel._lanes["cpu"]) == 0)
         await ask(panel)
 
         assert 1 == beta.backend.asked  # type: ignore[attr-defined]
@@ -144,7 +149,7 @@ async def test_a_caller_who_leaves_frees_the_queue():
     async with running([fake_member("alpha", hang)], lanes=1, queue_size_max=1) as panel:
         await occupy(panel, hang)
         waiting = asyncio.create_task(ask(panel))
-        await eventually(lambda: len(panel._queue) == 1)
+        await eventually(lambda: len(panel._lanes["cpu"]) == 1)
         waiting.cancel()
         await asyncio.wait([waiting])
         after = asyncio.create_task(ask(panel))
@@ -160,7 +165,7 @@ async def test_a_full_queue_is_overload():
     async with running([fake_member("alpha", hang)], lanes=1, queue_size_max=1) as panel:
         await occupy(panel, hang)
         waiting = asyncio.create_task(ask(panel))
-        await eventually(lambda: len(panel._queue) == 1)
+        await eventually(lambda: len(panel._lanes["cpu"]) == 1)
 
         assert {"alpha": MissingCause.OVERLOADED} == await ask(panel)
         assert 1 == counted(panel, "interlock_admission_refused_total", why="queue_full")
@@ -195,7 +200,7 @@ async def test_refusals_do_not_count_as_failures():
     async with running([fake_member("alpha", hang)], lanes=1, queue_size_max=1, breaker_failures=1) as panel:
         await occupy(panel, hang)
         waiting = asyncio.create_task(ask(panel))
-        await eventually(lambda: len(panel._queue) == 1)
+        await eventually(lambda: len(panel._lanes["cpu"]) == 1)
         await ask(panel)
         hang.release()
         await waiting
@@ -287,15 +292,56 @@ async def test_a_shadow_waits_behind_what_is_required():
         fake_member("beta", lambda run: order.append("beta") or scores()),
     ]
     async with running(members, shadow=["shadow"], lanes=1) as panel:
-        task = await occupy(panel, hang)
-        order.clear()  # the idle lane may have begun with the shadow, which came first
+        first = await occupy(panel, hang)
         second = asyncio.create_task(ask(panel))
         await asyncio.sleep(0)
         hang.release()
-        await asyncio.gather(task, second)
-        await eventually(lambda: order.count("beta") == 2)
+        await asyncio.gather(first, second)
+        await eventually(lambda: len(order) == 4)
 
-        assert ["beta", "beta"] == order[:2]
+        assert ["beta", "beta", "shadow", "shadow"] == order
+
+
+async def test_required_and_shadow_members_read_one_exchange():
+    """It is decoded and its views are made once."""
+    opened: list[Exchange] = []
+
+    def opening() -> Exchange:
+        opened.append(Exchange("", BENIGN))
+        return opened[-1]
+
+    async with running([fake_member("alpha"), fake_member("shadow")], shadow=["shadow"]) as panel:
+        await panel.ask(Question(opening, len(BENIGN), time.monotonic() + PATIENT_S))
+        await eventually(lambda: len(panel._lanes["cpu"]) == 0)
+
+    assert 1 == len(opened)
+
+
+async def test_bulk_is_refused_before_interactive():
+    """Bulk waits behind everything, interactive only behind its like."""
+    hang = Hang()
+    async with running([fake_member("alpha", hang)], lanes=1) as panel:
+        await occupy(panel, hang)
+        panel.learn("alpha", len(BENIGN), took_s=5.0)
+        bulk = asyncio.create_task(panel.ask(question(bulk=True)))
+        await eventually(lambda: len(panel._lanes["cpu"]) == 1)
+        tasks = [asyncio.create_task(panel.ask(question(8.0, bulk))) for bulk in (True, False)]
+        await asyncio.sleep(0.05)
+        hang.release()
+        refused, served = [missing((await task).reports) for task in tasks]
+        await bulk
+
+        assert ({"alpha": MissingCause.OVERLOADED}, {"alpha": None}) == (refused, served)
+
+
+async def test_what_runs_take_is_learned_and_told():
+    """Ops see what the engine expects of each member."""
+    async with running([fake_member("alpha", lambda run: time.sleep(0.01) or scores())]) as panel:
+        await ask(panel)
+        told = partial(counted, panel, "interlock_run_cost_seconds_per_token", member="alpha")
+        await eventually(lambda: told() > 0)
+
+        assert 0.01 <= told() < 10
 
 
 async def test_closing_frees_the_models():
@@ -310,6 +356,6 @@ async def test_closing_frees_the_models():
 async def test_no_report_quotes_the_text():
     """Not even one of a model that quotes it."""
     async with running([fake_member("alpha", crashes)]) as panel:
-        reports = await panel.ask(EXCHANGE, time.monotonic() + PATIENT_S)
+        answer = await panel.ask(question())
 
-        assert BENIGN not in repr(reports)
+        assert BENIGN not in repr(answer.reports)

@@ -1,7 +1,6 @@
 """Performing a job: whatever the model does, the result is a report, and nothing in it is made up."""
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,20 +9,16 @@ import pytest
 from fakes import BENIGN, CATEGORIES, FakeBackend, Panic, fake_member, scores
 from hypothesis import given
 from hypothesis import strategies as st
-from interlock_server.backends.backend import Reading, Run, Window
+from interlock_server.backends.backend import Reading, Run, ScoreError, Window
 from interlock_server.decision.evidence import MissingCause
-from interlock_server.inference.scoring import Job, Member, MemberReport, absent, merge, perform
+from interlock_server.inference.scoring import Member, MemberReport, absent, merge, score_exchange
 from interlock_server.text.exchange import Exchange
 
-FAR_S = 60.0
-
-
-def job(member: Member, deadline_in_s: float = FAR_S) -> Job:
-    return Job(member, Exchange("", BENIGN), time.monotonic() + deadline_in_s, 0, done=lambda report: None)
+EXCHANGE = Exchange("", BENIGN)
 
 
 def run(answer: Callable[[Run], Any], windows: int = 1) -> MemberReport:
-    return perform(job(fake_member("alpha", answer, windows)))
+    return score_exchange(fake_member("alpha", answer, windows), EXCHANGE)
 
 
 def raises(error: BaseException) -> Callable[[Run], Any]:
@@ -69,7 +64,7 @@ def test_a_reader_that_fails_is_a_failure():
     member = fake_member("alpha")
     member.backend.read = raises(RuntimeError(BENIGN))  # type: ignore[method-assign, assignment]
 
-    assert absent("alpha", MissingCause.FAILED).evidence == perform(job(member)).evidence
+    assert absent("alpha", MissingCause.FAILED).evidence == score_exchange(member, EXCHANGE).evidence
 
 
 @pytest.mark.parametrize(
@@ -112,16 +107,6 @@ def test_scores_before_a_bad_window_are_kept():
     )
 
 
-def test_a_deadline_between_windows_keeps_what_there_is():
-    """The rest is not run."""
-    member = fake_member("alpha", windows=1_000)
-    member.backend.answer = lambda run: time.sleep(0.05) or scores(0.9)  # type: ignore[attr-defined]
-    report = perform(job(member, deadline_in_s=0.2))
-
-    assert (0.9, MissingCause.TIMED_OUT) == (report.evidence.scores["illicit"], report.evidence.missing)
-    assert not report.fault
-
-
 def test_a_stopped_run_is_late_not_broken():
     """Being stopped ends a run with an error, for which the member is not to blame."""
 
@@ -134,23 +119,14 @@ def test_a_stopped_run_is_late_not_broken():
     assert (MissingCause.TIMED_OUT, False) == (report.evidence.missing, report.fault)
 
 
-def test_no_window_follows_a_stop():
-    """What is left would be wasted."""
-    member = fake_member("alpha", lambda run: run.stop() or scores(), windows=5)
-    report = perform(job(member))
+@pytest.mark.parametrize(
+    ("cause", "fault"), [("OVERLOADED", False), ("TIMED_OUT", False), ("FAILED", True), ("INVALID", True)]
+)
+def test_a_backend_may_say_why_it_has_no_scores(cause: Any, fault: bool):
+    """Being busy is no fault of the model."""
+    report = run(raises(ScoreError(cause)))
 
-    assert (1, MissingCause.TIMED_OUT) == (member.backend.asked, report.evidence.missing)  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("withdrawn", [True, False])
-def test_a_dead_job_is_not_run(withdrawn: bool):
-    """Its caller has gone, or its deadline has passed."""
-    member = fake_member("alpha")
-    dead = job(member, deadline_in_s=FAR_S if withdrawn else -1.0)
-    dead.withdrawn = withdrawn
-
-    assert MissingCause.TIMED_OUT == perform(dead).evidence.missing
-    assert 0 == member.backend.asked  # type: ignore[attr-defined]
+    assert (MissingCause[cause], fault) == (report.evidence.missing, report.fault)
 
 
 class Repetitive(FakeBackend):
@@ -165,7 +141,7 @@ class Repetitive(FakeBackend):
 def test_equal_windows_are_scored_once():
     """And cover the text all the same."""
     backend = Repetitive()
-    report = perform(job(Member("alpha", tuple(CATEGORIES), backend)))
+    report = score_exchange(Member("alpha", tuple(CATEGORIES), backend), EXCHANGE)
 
     assert (2, 2, True) == (backend.asked, report.windows_scored, report.evidence.coverage_complete)
 
@@ -174,7 +150,7 @@ def test_a_text_without_windows_is_no_evidence_and_no_fault():
     """A caller can send what a tokenizer drops; that must not make the member look broken."""
     member = fake_member("alpha")
     member.backend.read = lambda exchange: Reading([])  # type: ignore[method-assign]
-    report = perform(job(member))
+    report = score_exchange(member, EXCHANGE)
 
     assert (MissingCause.INVALID, False) == (report.evidence.missing, report.fault)
 
@@ -184,7 +160,7 @@ def test_a_gap_is_incomplete_coverage():
     member = fake_member("alpha")
     member.backend.read = lambda exchange: Reading([Window(np.array([1]), "raw", (0, 5))])  # type: ignore[method-assign]
 
-    assert not perform(job(member)).evidence.coverage_complete
+    assert not score_exchange(member, EXCHANGE).evidence.coverage_complete
 
 
 def test_only_the_raw_view_counts_as_coverage():
@@ -193,7 +169,7 @@ def test_only_the_raw_view_counts_as_coverage():
     member = fake_member("alpha")
     member.backend.read = lambda exchange: Reading([whole])  # type: ignore[method-assign]
 
-    assert not perform(job(member)).evidence.coverage_complete
+    assert not score_exchange(member, EXCHANGE).evidence.coverage_complete
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 10)).map(lambda pair: (pair[0], sum(pair)))))

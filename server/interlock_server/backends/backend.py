@@ -111,6 +111,8 @@ class RemoteBackend(Protocol):
     """One model on another machine. All methods but `read` belong to the event loop that called `connect`."""
 
     provider: str
+    lane: str
+    """Always "remote"."""
     batching: BatchRule
     slots: int
     """How many calls may be under way at once."""

@@ -1,14 +1,11 @@
 """The proof that a member is the one that was calibrated: it must reproduce the scores of the golden exchanges."""
 
-import time
 from collections.abc import Sequence
 
 from interlock_server.bundle.manifest import GoldenExchange, MemberManifest
 from interlock_server.errors import BundleError
-from interlock_server.inference.scoring import Job, Member, MemberReport, perform
+from interlock_server.inference.scoring import Member, score_exchange
 from interlock_server.text.exchange import Exchange
-
-_BUDGET_S = 30.0
 
 
 def check_golden(member: Member, manifest: MemberManifest, golden: Sequence[GoldenExchange]) -> list[tuple[int, float]]:
@@ -31,8 +28,3 @@ def check_golden(member: Member, manifest: MemberManifest, golden: Sequence[Gold
                 )
         costs.append((exchange.completion_bytes, report.read_s + report.infer_s))
     return costs
-
-
-def score_exchange(member: Member, exchange: Exchange) -> MemberReport:
-    """What the member says of one exchange, in this thread, with time to spare."""
-    return perform(Job(member, exchange, time.monotonic() + _BUDGET_S, 0, done=lambda report: None))

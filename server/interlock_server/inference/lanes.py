@@ -1,96 +1,72 @@
-"""Lanes and the one queue before them. A lane is a thread that runs jobs; a lane that hangs is replaced, not waited for.
+"""Lanes: threads that run models, on the CPU or beside a GPU, all taking from one agenda. One that hangs is replaced.
 
-Earliest deadline first within a priority; the dead are answered, not run. Waits are bounded: a full queue refuses.
+A lane that takes an inquiry reads it, which leaves its works to all lanes: so idle lanes share one request at low load, and
+at high load each works through what is most urgent. Everything here is guarded by one lock, held for microseconds.
 """
 
-import heapq
 import itertools
+import os
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from interlock_server.decision.evidence import MissingCause
-from interlock_server.inference.scoring import Job, absent, perform
+from interlock_server.inference.batching import Agenda, Batch, Inquiry, Key, Step, WorkItem
+from interlock_server.inference.scoring import Outcome, run
 
-_Entry = tuple[int, float, int, Job]
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What one call of a model was like, for breakers, cost models and metrics. `good` is None when it was stopped."""
+
+    member: str
+    windows: int
+    tokens: int
+    took_s: float
+    good: bool | None
 
 
-class JobQueue:
-    """A bounded queue for many threads."""
+@dataclass(frozen=True)
+class Surroundings:
+    """What lanes are given: the lock, where read works go, and who wants to know of runs. All of it may be called from
+    any thread; `place` with the lock held.
+    """
 
-    def __init__(self, size_max: int) -> None:
-        self._size_max = size_max
-        self._heap: list[_Entry] = []
-        self._ready = threading.Condition()
-        self._order = itertools.count()
-        self._closed = False
+    lock: threading.Lock
+    place: Callable[[Sequence[WorkItem]], None]
+    on_read: Callable[[Inquiry], None]
+    on_run: Callable[[RunRecord], None]
 
-    def __len__(self) -> int:
-        return len(self._heap)
+    def conclude(self, batch: Batch, outcome: Outcome, took_s: float) -> None:
+        """Hands out what a run gave; with the lock held."""
+        again = batch.finish(outcome, took_s)
+        good = None if outcome.cause is MissingCause.TIMED_OUT and not outcome.fault else _good(outcome)
+        self.on_run(RunRecord(batch.member.name, len(batch.pieces), batch.tokens, took_s, good))
+        self.place(again)
+        for inquiry in {item.inquiry for item, _ in batch.pieces}:
+            inquiry.settle()
 
-    def put(self, job: Job) -> bool:
-        """Queues the job, or returns False when the queue is closed or full of jobs that somebody waits for."""
-        with self._ready:
-            dead = self._evict_dead() if len(self._heap) >= self._size_max else []
-            accepted = not self._closed and len(self._heap) < self._size_max
-            if accepted:
-                heapq.heappush(self._heap, (job.priority, job.deadline_s, next(self._order), job))
-                self._ready.notify()
-        for old in dead:
-            old.done(perform(old))  # which does not run it
-        return accepted
 
-    def take(self) -> Job | None:
-        """The next job, dead or alive; waits for one, and returns None once the queue is closed and empty."""
-        with self._ready:
-            while not self._heap and not self._closed:
-                self._ready.wait()
-            if not self._heap:
-                return None
-            return heapq.heappop(self._heap)[-1]
-
-    def close(self) -> None:
-        """Refuses new jobs; lanes finish those that wait, which at their deadlines are dead."""
-        with self._ready:
-            self._closed = True
-            self._ready.notify_all()
-
-    def _evict_dead(self) -> list[Job]:
-        now_s = time.monotonic()
-        alive: list[_Entry] = []
-        dead: list[_Entry] = []
-        for entry in self._heap:
-            (dead if entry[-1].dead(now_s) else alive).append(entry)
-        heapq.heapify(alive)
-        self._heap = alive
-        return [entry[-1] for entry in dead]
+def _good(outcome: Outcome) -> bool:
+    return outcome.cause is None and all(row is not None for row in outcome.rows)
 
 
 class Lane:
     """A daemon thread, since a hung model must not keep the process from exiting."""
 
-    def __init__(self, queue: JobQueue, number: int) -> None:
-        self._queue = queue
-        self._job: Job | None = None
-        self._lock = threading.Lock()
+    def __init__(self, lanes: "Lanes", name: str) -> None:
+        self.step: Step | None = None
+        self.begun_s = 0.0
         self.lost = False
-        self._thread = threading.Thread(target=self._work, name=f"lane-{number}", daemon=True)
+        self._thread = threading.Thread(target=lanes.work, args=(self,), name=name, daemon=True)
         self._thread.start()
 
-    def give_up_if_stuck(self, now_s: float, grace_s: float) -> bool:
-        """Whether its job should have ended long ago, or its thread has died. If so, answers for the job and lets the
-        thread end whenever the model lets go of it.
-        """
-        with self._lock:
-            job = self._job
-            hung = job is not None and now_s > job.deadline_s + grace_s
-            if not hung and self.alive():
-                return False
-            self._job, self.lost = None, True
-        if job is not None:
-            job.run.stop()
-            job.done(absent(job.member.name, MissingCause.TIMED_OUT, time.monotonic() - job.submitted_s, fault=True))
-        return True
+    def stuck(self, now_s: float, grace_s: float) -> bool:
+        """Its step should have ended long ago, or its thread has died."""
+        hung = self.step is not None and now_s > self.step.deadline_s + grace_s
+        return hung or not self.alive()
 
     def alive(self) -> bool:
         """Whether the thread still runs."""
@@ -100,38 +76,134 @@ class Lane:
         """Waits for the thread to end."""
         self._thread.join(timeout_s)
 
-    def _work(self) -> None:
-        while not self.lost and (job := self._queue.take()) is not None:
-            self._job = job
-            report = perform(job)
-            with self._lock:
-                answered, self._job = self.lost, None
-            if not answered:
-                job.done(report)
-
 
 class Lanes:
-    """A fixed number of working lanes. `tick` must be called regularly: it replaces lanes that hang."""
+    """A fixed number of working lanes of one sort. `tick` must be called regularly: it replaces lanes that hang."""
 
-    def __init__(self, count: int, queue: JobQueue, grace_s: float, on_lost: Callable[[int], None]) -> None:
-        self._queue = queue
-        self._grace_s = grace_s
-        self._on_lost = on_lost
+    def __init__(self, name: str, count: int, size_max: int, niceness: int, around: Surroundings) -> None:
+        self.name = name
+        self.count = count
+        self._size_max = size_max
+        self._niceness = niceness
+        self._around = around
+        self._agenda = Agenda(count)
+        self._ready = threading.Condition(around.lock)
+        self._closed = False
         self._numbers = itertools.count()
         self._lost: list[Lane] = []
-        self._working = [Lane(queue, next(self._numbers)) for _ in range(count)]
+        self._working: list[Lane] = []
+        for _ in range(count):
+            self._start()
 
-    def tick(self, now_s: float) -> None:
-        """Replaces every hung or dead lane, and reports how many lost ones still hold a thread."""
-        for place, lane in enumerate(self._working):
-            if lane.give_up_if_stuck(now_s, self._grace_s):
-                self._lost.append(lane)
-                self._working[place] = Lane(self._queue, next(self._numbers))
+    def __len__(self) -> int:
+        return len(self._agenda)
+
+    def submit(self, inquiry: Inquiry) -> bool:
+        """Queues an inquiry, or returns False when the queue is closed or full of what somebody waits for."""
+        with self._ready:
+            if len(self._agenda) >= self._size_max:
+                self._agenda.purge(time.monotonic())
+            if self._closed or len(self._agenda) >= self._size_max:
+                return False
+            self._agenda.add(inquiry)
+            self._ready.notify()
+            return True
+
+    def add(self, items: Sequence[WorkItem]) -> None:
+        """Queues works that were read, and wakes idle lanes for them; with the lock held."""
+        for item in items:
+            self._agenda.add(item)
+        self._ready.notify(len(items))
+
+    def ahead_s(self, key: Key) -> float | None:
+        """Predicted seconds of the work that is under way or more urgent than that; None when there is none at all."""
+        with self._ready:
+            steps = [lane.step for lane in self._working if lane.step is not None]
+            if not steps and not len(self._agenda):
+                return None
+            return self._agenda.ahead_s(key) + sum(step.cost_s for step in steps)
+
+    def tick(self, now_s: float, grace_s: float) -> int:
+        """Replaces every hung or dead lane; returns how many lost ones still hold a thread."""
+        with self._ready:
+            self._agenda.purge(now_s)
+            for lane in [lane for lane in self._working if lane.stuck(now_s, grace_s)]:
+                self._working.remove(lane)
+                self._lose(lane, now_s)
+                self._start()
         self._lost = [lane for lane in self._lost if lane.alive()]
-        self._on_lost(len(self._lost))
+        return len(self._lost)
 
     def close(self, timeout_s: float) -> None:
-        """Ends the lanes; waits for jobs under way, but not for lost ones."""
-        self._queue.close()
-        for lane in self._working:
+        """Ends the lanes; waits for steps under way, but not for lost lanes."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+        for lane in list(self._working):
             lane.join(timeout_s)
+
+    def work(self, lane: Lane) -> None:
+        """What a lane does all its life."""
+        _be_nice(self._niceness)
+        while (step := self._next(lane)) is not None:
+            if isinstance(step, Inquiry):
+                self._read(lane, step)
+            else:
+                self._score(lane, step)
+
+    def _start(self) -> None:
+        self._working.append(Lane(self, f"{self.name}-{next(self._numbers)}"))
+
+    def _next(self, lane: Lane) -> Step | None:
+        with self._ready:
+            while not lane.lost:
+                now_s = time.monotonic()
+                step, given_up = self._agenda.take(now_s)
+                for inquiry in given_up:
+                    inquiry.settle()
+                if step is not None:
+                    lane.step, lane.begun_s = step, now_s
+                    if isinstance(step, Batch):
+                        step.begin(now_s)
+                    return step
+                if self._closed:
+                    break
+                self._ready.wait()
+        return None
+
+    def _read(self, lane: Lane, inquiry: Inquiry) -> None:
+        inquiry.read()
+        with self._ready:
+            if lane.lost:
+                return
+            lane.step = None
+            self._around.on_read(inquiry)
+            if inquiry.exchange is not None and not inquiry.closed:
+                self._around.place([item for item in inquiry.items if item.work.pending])
+            inquiry.settle()
+
+    def _score(self, lane: Lane, batch: Batch) -> None:
+        outcome = run(batch.member, batch.windows, batch.handle)
+        with self._ready:
+            if lane.lost:  # it has been answered for
+                return
+            lane.step = None
+            self._around.conclude(batch, outcome, time.monotonic() - lane.begun_s)
+
+    def _lose(self, lane: Lane, now_s: float) -> None:
+        """Answers for what the lane was at, and lets its thread end whenever the model lets go of it."""
+        step, lane.step, lane.lost = lane.step, None, True
+        self._lost.append(lane)
+        if isinstance(step, Batch):
+            step.handle.stop()
+            self._around.conclude(step, Outcome(cause=MissingCause.TIMED_OUT, fault=True), now_s - lane.begun_s)
+        elif step is not None:
+            step.give_up(MissingCause.TIMED_OUT, fault_of=step.reading)
+            self._around.on_read(step)
+            step.settle()
+
+
+def _be_nice(niceness: int) -> None:
+    """Lets the thread that answers callers go first: a lane takes milliseconds, an answer microseconds."""
+    if sys.platform == "linux" and niceness:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

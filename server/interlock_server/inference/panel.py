@@ -1,27 +1,54 @@
-"""The panel: asks every member at once under one deadline and returns what there is by then. It never raises, never decides."""
+"""The panel: asks every member at once under one deadline and returns what there is by then. It never decides."""
 
 import asyncio
+import threading
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from interlock_server.decision.evidence import MissingCause
+from interlock_server.decision.verdict import Reason
+from interlock_server.inference.admission import may_begin
+from interlock_server.inference.batching import BULK, INTERACTIVE, SHADOW, Inquiry, WorkItem
 from interlock_server.inference.breaker import Breaker
 from interlock_server.inference.cost import CostModel
-from interlock_server.inference.lanes import JobQueue, Lanes
-from interlock_server.inference.scoring import Job, Member, MemberReport, absent
+from interlock_server.inference.lanes import Lanes, RunRecord, Surroundings
+from interlock_server.inference.remote import RemoteLanes
+from interlock_server.inference.scoring import Member, MemberReport, absent
 from interlock_server.inference.settings import InferenceSettings
 from interlock_server.metrics import Metrics
 from interlock_server.text.exchange import Exchange
 
 _TICK_S = 0.05
-REQUIRED_PRIORITY, SHADOW_PRIORITY = 0, 1
+CPU, REMOTE = "cpu", "remote"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the panel is asked. `opening` makes the exchange, in a lane, or says why it cannot be judged."""
+
+    opening: Callable[[], Exchange | Reason]
+    size_bytes: int
+    """Of the completion."""
+    deadline_s: float
+    """On the monotonic clock."""
+    bulk: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A report from every member, complete or not; or why the exchange cannot be judged."""
+
+    reports: tuple[MemberReport, ...] = ()
+    exchange: Exchange | None = None
+    refused: Reason | None = None
 
 
 class Panel:
-    """The members, their breakers, and the engine that runs them. Belongs to the event loop that started it."""
+    """The members, their breakers, and the engine that runs them. Belongs to the event loop on which it is made."""
 
     def __init__(
         self, members: Sequence[Member], shadow: Sequence[str], settings: InferenceSettings, metrics: Metrics
@@ -30,23 +57,20 @@ class Panel:
         self._shadow = frozenset(shadow)
         self._settings = settings
         self._metrics = metrics
-        self._queue = JobQueue(settings.queue_size_max)
-        self._lanes = Lanes(settings.lanes, self._queue, settings.hang_grace_ms / 1000, self._lanes_lost)
+        self._loop = asyncio.get_running_loop()
         breaker = Breaker(settings.breaker_failures, settings.breaker_open_ms / 1000)
-        self._breakers = dict.fromkeys((member.name for member in members), breaker)
-        self._costs = {member.name: CostModel() for member in members}
-        # Looked up once: label look-ups on the hot path cost more than the observation.
-        timer = metrics.member_seconds.labels
-        self._timers = {m.name: [timer(m.name, phase) for phase in ("queue", "tokenize", "infer")] for m in members}
-        for member in members:
-            metrics.breaker_state.labels(member.name).set(breaker.state(time.monotonic()))
-        self._outstanding_s = 0.0
-        self._outstanding_jobs = 0
+        self._breakers = {member.name: breaker for member in members}
+        self._run_costs = {member.name: CostModel() for member in members}  # tokens of a run -> seconds
+        self._text_costs = {member.name: CostModel() for member in members}  # bytes of a completion -> seconds
+        self._instruments = {member.name: metrics.of_member(member.name) for member in members}
+        self._runs: deque[RunRecord] = deque()
+        self._lock = threading.Lock()
+        self._lanes = self._make_lanes()
         self.cannot_heal = asyncio.Event()
         self._ticking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins to watch the lanes; call once, on the event loop."""
+        """Begins to watch the lanes; call once."""
         self._ticking = asyncio.create_task(self._tick())
 
     async def close(self) -> None:
@@ -54,117 +78,207 @@ class Panel:
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)
-        await asyncio.to_thread(self._lanes.close, 1.0)
+        for lanes in self._lanes.values():
+            if isinstance(lanes, RemoteLanes):
+                await lanes.close()
+            else:
+                await asyncio.to_thread(lanes.close, 1.0)
         for member in self.members:
-            member.backend.close()
+            if member.lane != REMOTE:
+                member.backend.close()
 
-    async def ask(self, exchange: Exchange, deadline_s: float) -> list[MemberReport]:
-        """A report from every member, complete or not, at `deadline_s` (monotonic clock) at the latest."""
-        overloaded = self._predicted_s(exchange) > self._settings.admission_share * (deadline_s - time.monotonic())
-        if overloaded:
-            self._metrics.admission_refused.labels("predicted_wait").inc()
-        questions = [self._question(member, exchange, deadline_s, overloaded) for member in self.members]
-        required = [question.answer for question in questions if question.required]
+    async def ask(self, question: Question) -> Answer:
+        """The answer, at the question's deadline at the latest. Raises what `opening` raises."""
+        now_s = time.monotonic()
+        if self._shadow:
+            question = replace(question, opening=_once(question.opening))
+        settled: asyncio.Future[None] = self._loop.create_future()
+        required = self._inquiry(question, now_s, BULK if question.bulk else INTERACTIVE, self._required(now_s))
+        required.on_settled = partial(_call_soon, self._loop, partial(_set, settled))
+        if not required.works:
+            return self._answer([required], question)
+        refusal = self._refusal(required, question, now_s)
+        if refusal is not None:
+            self._metrics.admission_refused.labels(refusal).inc()
+            return Answer(tuple(absent(member.name, MissingCause.OVERLOADED) for member in self.members))
+        asked = [required, *self._ask_shadows(question, required, now_s)]
+        timer = self._loop.call_later(max(question.deadline_s - now_s, 0.0), _set, settled)
         try:
-            await asyncio.wait(required, timeout=max(deadline_s - time.monotonic(), 0))
+            await settled
         finally:  # also when the caller has gone
-            for question in questions:
-                if question.required:
-                    question.withdraw()
-        return [question.report() for question in questions]
+            timer.cancel()
+            with self._lock:
+                required.close()
+        return self._answer(asked, question)
 
     def learn(self, member: str, size_bytes: int, took_s: float) -> None:
-        """Tells the admission what a run took, such as one before the first request."""
-        self._costs[member].learn(size_bytes, took_s)
+        """Tells the admission what a text took, such as one before the first request."""
+        self._text_costs[member].learn(size_bytes, took_s)
 
-    def _predicted_s(self, exchange: Exchange) -> float:
-        """When the last job would end if the exchange were admitted now.
+    def _make_lanes(self) -> dict[str, Lanes | RemoteLanes]:
+        """One set of lanes for the CPU, where everything is read, one for each device, one for each remote member."""
+        around = Surroundings(self._lock, self._place, self._estimate, self._runs.append)
+        settings = self._settings
 
-        An idle panel always admits: after one slow run a prediction may be far too high, and only the next run mends it.
-        """
-        if not self._outstanding_jobs:
-            return 0.0
-        own_s = sum(self._costs[member.name].predict_s(exchange.completion_bytes) for member in self.members)
-        return (self._outstanding_s + own_s) / self._settings.lanes
+        def local(name: str, count: int) -> Lanes:
+            return Lanes(name, count, settings.queue_size_max, settings.lane_niceness, around)
 
-    def _question(self, member: Member, exchange: Exchange, deadline_s: float, overloaded: bool) -> "_Question":
-        """Puts one member's job into the queue, or answers at once why not."""
-        loop = asyncio.get_running_loop()
-        question = _Question(member.name, member.name not in self._shadow, loop.create_future())
-        if overloaded:
-            question.refuse(MissingCause.OVERLOADED)
-            return question
-        self._breakers[member.name], allowed = self._breakers[member.name].ask(time.monotonic())
-        if not allowed:
-            question.refuse(MissingCause.BREAKER_OPEN)
-            return question
-        job = question.job = Job(
-            member,
-            exchange,
-            deadline_s,
-            REQUIRED_PRIORITY if question.required else SHADOW_PRIORITY,
-            done=lambda report: _call_soon(loop, partial(self._finished, question, report)),
-            cost_s=self._costs[member.name].predict_s(exchange.completion_bytes),
+        devices = sorted({member.lane for member in self.members} - {CPU, REMOTE})
+        lanes: dict[str, Lanes | RemoteLanes] = {CPU: local(CPU, settings.lanes)}
+        lanes |= {device: local(device, settings.device_lanes) for device in devices}
+        return lanes | {m.name: RemoteLanes(m, around) for m in self.members if m.lane == REMOTE}
+
+    def _lanes_of(self, member: Member) -> Lanes | RemoteLanes:
+        return self._lanes[member.name if member.lane == REMOTE else member.lane]
+
+    def _place(self, items: Sequence[WorkItem]) -> None:
+        """Queues works with the lanes of their members; in any thread, with the lock held."""
+        by_lanes: dict[str, list[WorkItem]] = defaultdict(list)
+        for item in items:
+            by_lanes[self._lanes_of(item.work.member).name].append(item)
+        for name, placed in by_lanes.items():
+            self._lanes[name].add(placed)
+
+    def _estimate(self, inquiry: Inquiry) -> None:
+        """Now that the windows are known, what they will take; a reader that failed is the member's fault."""
+        for work in inquiry.works:
+            if work.pending:
+                tokens = sum(len(window.ids) for window in work.pending) / len(work.pending)
+                work.window_s = self._run_costs[work.member.name].predict_s(tokens)
+            elif work.fault:
+                self._runs.append(RunRecord(work.member.name, 0, 0, 0.0, good=False))
+
+    def _required(self, now_s: float) -> list[Member]:
+        """The members that decide, less those that are not asked because they keep failing."""
+        self._take_note()
+        return [member for member in self.members if member.name not in self._shadow and self._allowed(member, now_s)]
+
+    def _allowed(self, member: Member, now_s: float) -> bool:
+        self._breakers[member.name], allowed = self._breakers[member.name].ask(now_s)
+        return allowed
+
+    def _inquiry(self, question: Question, now_s: float, priority: int, members: Sequence[Member]) -> Inquiry:
+        costs = (self._text_costs[member.name].predict_s(question.size_bytes) for member in members)
+        return Inquiry(
+            question.opening,
+            members,
+            deadline_s=question.deadline_s,
+            submitted_s=now_s,
+            age_max_s=self._settings.age_max_ms / 1000,
+            priority=priority,
+            cost_s=sum(costs),
         )
-        self._outstanding_s += job.cost_s
-        self._outstanding_jobs += 1
-        if not self._queue.put(job):
-            self._metrics.admission_refused.labels("queue_full").inc()
-            self._finished(question, absent(member.name, MissingCause.OVERLOADED))
-        return question
 
-    def _finished(self, question: "_Question", report: MemberReport) -> None:
-        """On the event loop, once per job, however late: lets breaker, cost model and metrics learn from it."""
-        job, name = question.job, question.member
-        assert job is not None
-        self._outstanding_s = max(self._outstanding_s - job.cost_s, 0.0)
-        self._outstanding_jobs -= 1
-        breaker = self._breakers[name]
-        if report.fault:
-            self._breakers[name] = breaker.failed(time.monotonic())
-        elif report.evidence.missing is None:
-            self._breakers[name] = breaker.succeeded()
-            self._costs[name].learn(job.exchange.completion_bytes, report.read_s + report.infer_s)
-        else:
-            self._breakers[name] = breaker.abandoned()
-        if self._breakers[name] is not breaker:
-            self._metrics.breaker_state.labels(name).set(self._breakers[name].state(time.monotonic()))
-        for timer, seconds in zip(self._timers[name], (report.queue_s, report.read_s, report.infer_s), strict=True):
-            timer.observe(seconds)
-        if not question.answer.done():
-            question.answer.set_result(report)
+    def _refusal(self, inquiry: Inquiry, question: Question, now_s: float) -> str | None:
+        """Why the inquiry is not begun, or None: it waits for a lane now."""
+        own_s: dict[str, float] = defaultdict(float)
+        for work in inquiry.works:
+            lanes = self._lanes_of(work.member)
+            own_s[lanes.name] += self._text_costs[work.member.name].predict_s(question.size_bytes)
+        for name, seconds in own_s.items():
+            ahead_s = self._lanes[name].ahead_s(inquiry.key)
+            if ahead_s is not None and not may_begin(
+                ahead_s=ahead_s,
+                own_s=seconds,
+                size_bytes=question.size_bytes,
+                lanes=self._lanes[name].count,
+                left_s=question.deadline_s - now_s,
+                share=self._settings.admission_share,
+            ):
+                return "predicted_wait"
+        return None if self._submit(inquiry) else "queue_full"
+
+    def _submit(self, inquiry: Inquiry) -> bool:
+        """Everything begins on the CPU, where texts are read."""
+        cpu = self._lanes[CPU]
+        assert isinstance(cpu, Lanes)
+        return cpu.submit(inquiry)
+
+    def _ask_shadows(self, question: Question, required: Inquiry, now_s: float) -> list[Inquiry]:
+        """Shadows read the same exchange when nothing else is to do, and go on when the answer has been sent."""
+        members = [member for member in self.members if member.name in self._shadow and self._allowed(member, now_s)]
+        if not members:
+            return []
+        shadows = self._inquiry(question, now_s, SHADOW, members)
+        shadows.on_settled = partial(_call_soon, self._loop, partial(self._observe, shadows, question))
+        return [shadows] if self._submit(shadows) else []
+
+    def _answer(self, asked: Sequence[Inquiry], question: Question) -> Answer:
+        """What has been said by now; raises what went wrong before any member was asked."""
+        required = asked[0]
+        self._take_note()
+        self._observe(required, question)
+        if isinstance(required.error, Exception):
+            raise required.error
+        if required.error is not None:  # a panic, or what would end the process
+            raise RuntimeError(type(required.error).__name__)
+        with self._lock:
+            said = {report.evidence.member: report for inquiry in asked for report in inquiry.reports()}
+        reports = (said.get(member.name) or absent(member.name, MissingCause.BREAKER_OPEN) for member in self.members)
+        return Answer(tuple(reports), required.exchange, required.refused)
+
+    def _observe(self, inquiry: Inquiry, question: Question) -> None:
+        """Once per inquiry: lets breakers, cost models and metrics learn from it."""
+        for work in inquiry.works:
+            name = work.member.name
+            if work.begun_s is None and not work.fault:
+                self._breakers[name] = self._breakers[name].abandoned()
+            elif work.begun_s is not None and work.over and work.cause is None:
+                self._text_costs[name].learn(question.size_bytes, work.read_s + work.infer_s)
+            queue_s = (work.begun_s or time.monotonic()) - inquiry.submitted_s
+            self._instruments[name].timed(queue_s, work.read_s, work.infer_s)
+
+    def _take_note(self) -> None:
+        """Of the runs since the last time."""
+        now_s = time.monotonic()
+        while self._runs:
+            run = self._runs.popleft()
+            before = self._breakers[run.member]
+            if run.good is None:
+                after = before.abandoned()
+            elif run.good:
+                after = before.succeeded()
+                self._run_costs[run.member].learn(run.tokens, run.took_s)
+            else:
+                after = before.failed(now_s)
+            if after is not before:
+                self._breakers[run.member] = after
+                self._instruments[run.member].breaker.set(after.state(now_s))
+            self._instruments[run.member].ran(run.windows, run.tokens)
 
     async def _tick(self) -> None:
         while True:
-            self._lanes.tick(time.monotonic())
-            self._metrics.queue_depth.labels("cpu").set(len(self._queue))
+            now_s, grace_s = time.monotonic(), self._settings.hang_grace_ms / 1000
+            lost = sum(lanes.tick(now_s, grace_s) for lanes in self._lanes.values())
+            self._take_note()
+            self._metrics.lanes_lost.set(lost)
+            if lost > self._settings.lanes_lost_max:
+                self.cannot_heal.set()
+            for name, lanes in self._lanes.items():
+                self._metrics.queue_depth.labels(name).set(len(lanes))
+            for name, costs in self._run_costs.items():
+                self._instruments[name].costs(costs.base_s, costs.slope_s)
+                self._instruments[name].breaker.set(self._breakers[name].state(now_s))
             await asyncio.sleep(_TICK_S)
 
-    def _lanes_lost(self, count: int) -> None:
-        self._metrics.lanes_lost.set(count)
-        if count > self._settings.lanes_lost_max:
-            self.cannot_heal.set()
+
+def _once(opening: Callable[[], Exchange | Reason]) -> Callable[[], Exchange | Reason]:
+    """The same exchange for all who read it."""
+    made: list[Exchange | Reason] = []
+    lock = threading.Lock()
+
+    def opened() -> Exchange | Reason:
+        with lock:
+            if not made:
+                made.append(opening())
+        return made[0]
+
+    return opened
 
 
-@dataclass(eq=False)
-class _Question:
-    """What one member was asked, and its answer to come."""
-
-    member: str
-    required: bool
-    answer: asyncio.Future[MemberReport]
-    job: Job | None = None
-
-    def refuse(self, cause: MissingCause) -> None:
-        self.answer.set_result(absent(self.member, cause))
-
-    def withdraw(self) -> None:
-        if self.job is not None and not self.answer.done():
-            self.job.withdrawn = True
-            self.job.run.stop()
-
-    def report(self) -> MemberReport:
-        return self.answer.result() if self.answer.done() else absent(self.member, MissingCause.TIMED_OUT)
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -1,16 +1,23 @@
-"""One job: one member reads one exchange, within a deadline. Whatever the model does, the result is a MemberReport."""
+"""What a member has still to score of an exchange, and what came of it. Whatever a model does, the result is a MemberReport.
 
-import math
+A Work is one member's part of one exchange: its windows wait, are scored in batches, and leave rows. It knows no thread:
+whoever uses it from several holds a lock.
+"""
+
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from interlock_server.backends.backend import Backend, Run, Span, Window
+from interlock_server.backends.backend import Backend, Reading, RemoteBackend, Run, ScoreError, Span, Window
 from interlock_server.decision.evidence import MemberEvidence, MissingCause
 from interlock_server.text.exchange import Exchange
+
+Rows = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,12 @@ class Member:
 
     name: str
     categories: tuple[str, ...]
-    backend: Backend
+    backend: Backend | RemoteBackend
+
+    @property
+    def lane(self) -> str:
+        """Which lanes run it."""
+        return self.backend.lane
 
 
 @dataclass(frozen=True)
@@ -45,97 +57,142 @@ def absent(member: str, cause: MissingCause, queue_s: float = 0.0, fault: bool =
     return MemberReport(MemberEvidence(member, missing=cause), queue_s=queue_s, fault=fault)
 
 
-@dataclass(eq=False)
-class Job:
-    """A member, what it is to read, and until when. `done` is called exactly once, from the lane."""
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of a model gave: a row for each window, None for a row that is no scores; or why there are none."""
 
-    member: Member
-    exchange: Exchange
-    deadline_s: float
-    priority: int
-    done: Callable[[MemberReport], None]
-    cost_s: float = 0.0
-    submitted_s: float = field(default_factory=time.monotonic)
-    run: Run = field(default_factory=Run)
-    withdrawn: bool = False
-
-    def dead(self, now_s: float) -> bool:
-        """Nobody waits for it any more."""
-        return self.withdrawn or now_s >= self.deadline_s
+    rows: Sequence[Rows | None] = ()
+    cause: MissingCause | None = None
+    fault: bool = False
 
 
-def perform(job: Job) -> MemberReport:
-    """Runs the job in the calling thread; never raises. Windows are scored one by one, so that a deadline stops early."""
-    begun_s = time.monotonic()
-    queue_s = begun_s - job.submitted_s
-    if job.dead(begun_s):
-        return absent(job.member.name, MissingCause.TIMED_OUT, queue_s)
+class Work:
+    """One member's part of one exchange."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.pending: deque[Window] = deque()
+        """Windows that nobody scores yet, in the order of the text."""
+        self.window_s = 0.0
+        """Predicted seconds for each of them."""
+        self.alone = False
+        """A batch with others has failed: from now on it shares none, so that no text takes others down with it."""
+        self.cause: MissingCause | None = None
+        self.fault = False
+        self.begun_s: float | None = None
+        self.read_s = self.infer_s = 0.0
+        self._reading = Reading(())
+        self._rows: dict[bytes, Rows] = {}
+        self._left = -1  # unread
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will come."""
+        return self.cause is not None or self._left == 0
+
+    def read(self, exchange: Exchange) -> None:
+        """Cuts the exchange into windows, of which equal ones are scored once; never raises."""
+        begun_s = time.monotonic()
+        try:
+            self._reading = self.member.backend.read(exchange)
+            self.pending = deque({window.key: window for window in self._reading.windows}.values())
+        except BaseException:  # see `run`
+            self.give_up(MissingCause.FAILED, fault=True)
+        else:
+            if not self.pending:
+                self.give_up(MissingCause.INVALID)
+            self._left = len(self.pending)
+        self.read_s = time.monotonic() - begun_s
+
+    def give_up(self, cause: MissingCause, fault: bool = False) -> None:
+        """Nothing more is scored; the first cause stands."""
+        if not self.over:
+            self.cause, self.fault = cause, fault
+        self.pending.clear()
+
+    def record(self, window: Window, row: Rows | None) -> None:
+        """A window was scored; None is an answer that is no scores."""
+        if row is None:
+            self.give_up(MissingCause.INVALID, fault=True)
+        elif window.key not in self._rows:
+            self._rows[window.key] = row
+            self._left -= 1
+
+    def report(self, exchange: Exchange | None, submitted_s: float) -> MemberReport:
+        """The evidence as far as there is any. Scores of some windows may prove harm; they never prove clearness."""
+        cause = self.cause if self.over else MissingCause.TIMED_OUT
+        places = [window for window in self._reading.windows if window.key in self._rows]
+        scores, worst = self._worst(places)
+        coverage = merge([window.span for window in places if window.view == "raw"])
+        whole = exchange is not None and coverage == ((0, exchange.completion_bytes),)
+        return MemberReport(
+            MemberEvidence(self.member.name, scores, cause, coverage_complete=cause is None and whole),
+            worst,
+            coverage,
+            self._reading.prompt_spans,
+            fault=self.fault,
+            windows_scored=len(self._rows),
+            tokens_scored=sum(len(key) for key in self._rows) // 8,
+            input_tokens=self._reading.input_tokens,
+            queue_s=(self.begun_s or time.monotonic()) - submitted_s,
+            read_s=self.read_s,
+            infer_s=self.infer_s,
+        )
+
+    def _worst(self, places: Sequence[Window]) -> tuple[dict[str, float], dict[str, Span]]:
+        """The highest score per category over all windows, and where it was."""
+        if not places:
+            return {}, {}
+        table = np.stack([self._rows[window.key] for window in places])
+        at = table.argmax(axis=0)
+        categories = self.member.categories
+        scores = {category: float(table[at[c], c]) for c, category in enumerate(categories)}
+        return scores, {category: places[at[c]].span for c, category in enumerate(categories)}
+
+
+def run(member: Member, windows: Sequence[Window], handle: Run) -> Outcome:
+    """One call of a model in this thread; never raises."""
+    backend = cast(Backend, member.backend)
     try:
-        return _score_all(job, queue_s, begun_s)
+        return checked(backend.score(windows, handle), len(windows), len(member.categories))
+    except ScoreError as error:
+        return failed(error)
     # A model may raise anything, also a panic of native code, which is no Exception and would end the lane. That it did is
-    # all that is reported, since messages may quote text.
+    # all that is reported, since messages may quote text. Being stopped ends a run with an error too.
     except BaseException:
-        stopped = job.run.stopped  # being stopped ends a run with an error too
-        cause = MissingCause.TIMED_OUT if stopped else MissingCause.FAILED
-        return absent(job.member.name, cause, queue_s, fault=not stopped)
+        cause = MissingCause.TIMED_OUT if handle.stopped else MissingCause.FAILED
+        return Outcome(cause=cause, fault=not handle.stopped)
 
 
-def _score_all(job: Job, queue_s: float, begun_s: float) -> MemberReport:
-    reading = job.member.backend.read(job.exchange)
-    read_s = time.monotonic() - begun_s
-    columns = len(job.member.categories)
-    scored: dict[bytes, NDArray[np.float64]] = {}
-    places: list[Window] = []
-    cause: MissingCause | None = None if reading.windows else MissingCause.INVALID
-    for window in reading.windows:
-        if job.dead(time.monotonic()) or job.run.stopped:
-            cause = MissingCause.TIMED_OUT
-            break
-        key = window.key
-        if key not in scored:
-            row = _checked(job.member.backend.score([window], job.run), columns)
-            if row is None:
-                cause = MissingCause.INVALID
-                break
-            scored[key] = row
-        places.append(window)
-    infer_s = time.monotonic() - begun_s - read_s
-    scores, worst = _worst(places, scored, job.member.categories)
-    coverage = merge([window.span for window in places if window.view == "raw"])
-    complete = cause is None and coverage == ((0, job.exchange.completion_bytes),)
-    return MemberReport(
-        MemberEvidence(job.member.name, scores, cause, complete),
-        worst,
-        coverage,
-        reading.prompt_spans,
-        fault=cause is MissingCause.INVALID and bool(reading.windows),
-        windows_scored=len(scored),
-        tokens_scored=sum(len(key) for key in scored) // 8,
-        input_tokens=reading.input_tokens,
-        queue_s=queue_s,
-        read_s=read_s,
-        infer_s=infer_s,
-    )
+def checked(rows: object, size: int, columns: int) -> Outcome:
+    """What a model returned: invalid as a whole when it is not a row for each window, else row by row."""
+    if not isinstance(rows, np.ndarray) or rows.shape != (size, columns):
+        return Outcome(cause=MissingCause.INVALID, fault=True)
+    good = [bool(((row >= 0) & (row <= 1)).all()) for row in rows]  # what is not a number compares as false
+    return Outcome([row if is_good else None for row, is_good in zip(rows, good, strict=True)])
 
 
-def _checked(rows: NDArray[np.float64], columns: int) -> NDArray[np.float64] | None:
-    """The one row of scores, or None when it is not one row of numbers in [0, 1]."""
-    if not isinstance(rows, np.ndarray) or rows.shape != (1, columns):
-        return None
-    row = rows[0]
-    return row if all(math.isfinite(x) and 0 <= x <= 1 for x in row) else None
+def failed(error: ScoreError) -> Outcome:
+    """Why a backend gave no scores, in its own words. Being busy is no fault of the model."""
+    cause = MissingCause[error.cause]
+    return Outcome(cause=cause, fault=cause not in (MissingCause.OVERLOADED, MissingCause.TIMED_OUT))
 
 
-def _worst(
-    places: Sequence[Window], scored: dict[bytes, NDArray[np.float64]], categories: tuple[str, ...]
-) -> tuple[dict[str, float], dict[str, Span]]:
-    """The highest score per category over all windows, and where it was."""
-    if not places:
-        return {}, {}
-    table = np.stack([scored[window.key] for window in places])
-    at = table.argmax(axis=0)
-    scores = {category: float(table[at[c], c]) for c, category in enumerate(categories)}
-    return scores, {category: places[at[c]].span for c, category in enumerate(categories)}
+def score_exchange(member: Member, exchange: Exchange) -> MemberReport:
+    """What a member in this process says of one exchange, in this thread, window by window and without a deadline."""
+    work = Work(member)
+    submitted_s = work.begun_s = time.monotonic()
+    work.read(exchange)
+    while work.pending:
+        window = work.pending.popleft()
+        begun_s = time.monotonic()
+        outcome = run(member, [window], Run())
+        work.infer_s += time.monotonic() - begun_s
+        if outcome.cause is not None:
+            work.give_up(outcome.cause, outcome.fault)
+        for row in outcome.rows:
+            work.record(window, row)
+    return work.report(exchange, submitted_s)
 
 
 def merge(spans: Sequence[Span]) -> tuple[Span, ...]:
