@@ -53,7 +53,7 @@ clean:
 	touch $@
 
 .venv/.dev: .venv/.server
-	$(PIP) --editable '.[server,cpu,torch,lab,dev]'
+	$(PIP) --editable '.[server,cpu,torch,triton,lab,bench,dev]'
 	touch $@
 
 .tools/node_modules/.bin/buf:

@@ -30,11 +30,11 @@ PARTS: Mapping[str, set[str]] = {
     "assurance": {"decision", "errors"},
     "audit": {"decision", "strict", "errors"},
     "bundle": {"decision", "assurance", "strict", "errors"},
-    "backends": {"text", "bundle.manifest", "errors"},
+    "backends": {"text", "bundle.manifest", "strict", "errors"},
     "inference": {"backends", "decision", "text", "bundle", "metrics", "strict", "errors"},
     "filter": {"inference", "text", "decision", "metrics", "log", "audit", "assurance"},
     "transport": {"filter", "decision", "text", "inference.scoring", "bundle", "metrics", "strict", "errors", PROTO},
-    "config": {"bundles", "strict", "errors", "inference.settings", "transport.settings"},
+    "config": {"bundles", "strict", "errors", "backends.triton_settings", "inference.settings", "transport.settings"},
     "app": {EVERYTHING},
     "cli": {EVERYTHING},
     "__main__": {"cli"},
@@ -43,7 +43,7 @@ COMMANDS = "*_command"  # siblings of cli.py
 MAY_IMPORT_THE_CLIENT = ("cli", COMMANDS)
 ONLY_THE_STANDARD_LIBRARY = ("decision", "text")
 
-RUNTIMES = {"numpy", "onnxruntime", "openvino", "torch", "transformers", "tokenizers", "tritonclient"}
+RUNTIMES = {"numpy", "onnxruntime", "torch", "transformers", "tokenizers", "tritonclient"}
 HEAVY = RUNTIMES | {"uvloop", "sklearn", "scipy", "onnx", "safetensors"}
 MAY_LOAD_AT_ONCE = {
     "server/interlock_server/backends/*.py": RUNTIMES,

@@ -11,9 +11,13 @@ from interlock_server.backends.backend import Backend, Window
 from interlock_server.backends.linear import LinearBackend
 from interlock_server.backends.ngram_features import BUCKETS
 from interlock_server.backends.onnx import OnnxBackend
+from interlock_server.backends.onnx_gpu import OnnxGpuBackend
+from interlock_server.backends.pytorch import PytorchBackend
 from interlock_server.backends.scripted import ScriptedBackend
 from interlock_server.bundle.manifest import MemberManifest
 from interlock_server.text.exchange import Exchange
+
+from .tiny_bert import FakeGpu, save_checkpoint
 
 DATA = Path(__file__).parent.parent / "data"
 TOKENS_MAX, PROMPT_TOKENS_MAX, CHARS_MAX = 32, 8, 60
@@ -28,7 +32,7 @@ class Case:
     fits: Callable[[Window, Exchange], bool]
 
 
-def manifest(backend: str, name: str = "tester", **reads: Any) -> MemberManifest:
+def manifest(backend: str, name: str = "tester", runs: dict[str, Any] | None = None, **reads: Any) -> MemberManifest:
     """What a bundle says of the member."""
     return MemberManifest.model_validate(
         {
@@ -37,7 +41,8 @@ def manifest(backend: str, name: str = "tester", **reads: Any) -> MemberManifest
             "backend": backend,
             "categories": CATEGORIES,
             "reads": {**SIZES, **reads},
-            "files": {"model": "model", "tokenizer": "tokenizer"},
+            "runs": runs or {},
+            "files": {"model": "model", "tokenizer": "tokenizer", "config": "config"},
             "score_maps": dict.fromkeys(CATEGORIES, IDENTITY),
         }
     )
@@ -47,7 +52,24 @@ def onnx(folder: Path, reads: str = "exchange", model: str = "tiny.onnx") -> Cas
     """A sum of embeddings on ONNX Runtime."""
     files = {"model": DATA / model, "tokenizer": DATA / "tokenizer.json"}
     backend = OnnxBackend(manifest("onnx", input=reads), files)
-    return Case(backend, lambda window, exchange: len(window.ids) <= TOKENS_MAX)
+    return Case(backend, _few_tokens)
+
+
+def onnx_bound(folder: Path) -> Case:
+    """The same, padded, through memory that is bound once, as on a GPU."""
+    files = {"model": DATA / "tiny.onnx", "tokenizer": DATA / "tokenizer.json"}
+    return Case(OnnxGpuBackend(manifest("onnx"), files), _few_tokens)
+
+
+def pytorch(folder: Path) -> Case:
+    """A thin BERT in PyTorch, on the CPU."""
+    return Case(PytorchBackend(manifest("pytorch"), save_checkpoint(folder)), _few_tokens)
+
+
+def pytorch_graphs(folder: Path) -> Case:
+    """The same, padded, recorded and replayed as on two streams of a GPU."""
+    backend = PytorchBackend(manifest("pytorch"), save_checkpoint(folder), lambda: [FakeGpu(), FakeGpu()])
+    return Case(backend, _few_tokens)
 
 
 def sentences(folder: Path) -> Case:
@@ -70,7 +92,11 @@ def scripted(folder: Path) -> Case:
     return Case(backend, lambda window, exchange: True)
 
 
-CASES = [onnx, sentences, linear, scripted]
+CASES = [onnx, sentences, onnx_bound, pytorch, pytorch_graphs, linear, scripted]
+
+
+def _few_tokens(window: Window, exchange: Exchange) -> bool:
+    return len(window.ids) <= TOKENS_MAX
 
 
 def _short(window: Window, exchange: Exchange) -> bool:

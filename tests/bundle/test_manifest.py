@@ -33,7 +33,7 @@ def test_the_sample_is_accepted():
 
 
 ROLES = "'model', 'tokenizer' or 'config'"
-BACKENDS = "'onnx', 'linear', 'scripted', 'openvino', 'pytorch' or 'triton'"
+BACKENDS = "'onnx', 'linear', 'scripted', 'pytorch' or 'triton'"
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,9 @@ BACKENDS = "'onnx', 'linear', 'scripted', 'openvino', 'pytorch' or 'triton'"
         (with_member(categories=["illicit"]), "members.5: score_maps must have one map for each of the member's categories"),
         (with_member(categories=["illicit"] * 2), "members.5.categories: must not name anything twice"),
         (with_member(backend="pickle"), f"members.5.backend: input should be {BACKENDS}"),
+        (with_member(runs={"provider": "cuda"}), "members.5: runs.provider is for onnx and pytorch, not for scripted"),
+        (with_member(runs={"precision": "float16"}), "members.5: runs.precision is for pytorch, and for onnx with tensorrt"),
+        (with_member(runs={"remote_model": "m"}), "members.5: runs.remote_model is for the backend triton, which needs it"),
         (with_member(backend="onnx"), "members.5: files must name the tokenizer"),
         (with_member(golden_tolerance=0.5), "members.5.golden_tolerance: input should be less than or equal to 0.2"),
         (with_member(reads={"views": ["canonical"]}), "members.5.reads: views must name raw, which covers the completion"),

@@ -4,7 +4,7 @@ Backends may return whatever a broken model returns; inference/ checks it. They 
 connected; a call that gives no scores raises ScoreError, or whatever the model raises.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -107,6 +107,11 @@ class Backend(Protocol):
         ...
 
 
+RemoteScore = Callable[[Sequence[Window]], Awaitable[NDArray[np.float64]]]
+Check = Callable[[RemoteScore], Awaitable[None]]
+"""Asks a model for scores, and raises when it is not the one that is expected."""
+
+
 class RemoteBackend(Protocol):
     """One model on another machine. All methods but `read` belong to the event loop that called `connect`."""
 
@@ -121,8 +126,11 @@ class RemoteBackend(Protocol):
         """As of a Backend; called from several threads at once."""
         ...
 
-    async def connect(self) -> None:
-        """Makes sure that the model is there and takes and gives what is expected; raises BackendError."""
+    async def connect(self, check: Check) -> None:
+        """Makes sure that the model is there, takes and gives what is expected, and passes `check`; raises BackendError.
+
+        Whoever is asked later in its stead, or comes back, has to pass as well before it is asked.
+        """
         ...
 
     async def score(self, windows: Sequence[Window], deadline_s: float) -> NDArray[np.float64]:

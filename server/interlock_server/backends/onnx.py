@@ -29,13 +29,13 @@ class OnnxBackend:
         self, member: MemberManifest, files: Mapping[str, Path], provider: str = "CPUExecutionProvider"
     ) -> None:
         self._reads = member.reads
-        self._session = _session(files["model"], provider, member.name)
+        if provider not in onnxruntime.get_available_providers():
+            raise BackendError(f"member {member.name}: this onnxruntime has no {provider}")
+        self._session = load_session(files["model"], session_options(), [provider], member.name)
         self.provider = str(self._session.get_providers()[0])
         if self.provider != provider:
             raise BackendError(f"member {member.name}: asked for {provider}, got {self.provider}")
-        self._inputs = {item.name for item in self._session.get_inputs()}
-        if not {"input_ids", "attention_mask"} <= self._inputs <= {"input_ids", "attention_mask", "token_type_ids"}:
-            raise BackendError(f"member {member.name}: the model's inputs are {sorted(self._inputs)}")
+        self._inputs = inputs_of(self._session, member.name)
         self._tokens = load_tokens(files["tokenizer"], member.name)
 
     def read(self, exchange: Exchange) -> Reading:
@@ -68,15 +68,27 @@ class OnnxBackend:
         return feed
 
 
-def _session(path: Path, provider: str, member: str) -> Any:
+def session_options() -> Any:
+    """What holds for every session, wherever it runs."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # lanes are the parallelism; with more, sessions fight for the cores
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # errors reach us as exceptions; their messages would quote ids, hence text
-    if provider not in onnxruntime.get_available_providers():
-        raise BackendError(f"member {member}: this onnxruntime has no {provider}")
+    return options
+
+
+def load_session(path: Path, options: Any, providers: Sequence[Any], member: str) -> Any:
+    """The model in a file; raises BackendError. Nothing is fallen back to when it does not load or run."""
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
     except Exception as error:
         raise BackendError(f"member {member}: {path.name} does not load: {type(error).__name__}") from error
+
+
+def inputs_of(session: Any, member: str) -> set[str]:
+    """The names of the model's inputs; raises BackendError when they are not those of a text classifier."""
+    inputs = {item.name for item in session.get_inputs()}
+    if not {"input_ids", "attention_mask"} <= inputs <= {"input_ids", "attention_mask", "token_type_ids"}:
+        raise BackendError(f"member {member}: the model's inputs are {sorted(inputs)}")
+    return inputs

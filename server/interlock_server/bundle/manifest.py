@@ -74,12 +74,13 @@ class ScoreMapFile(Settings):
 
 FILES_NEEDED: dict[str, set[str]] = {
     "onnx": {"model", "tokenizer"},
-    "openvino": {"model", "tokenizer"},
     "pytorch": {"model", "config", "tokenizer"},
     "triton": {"tokenizer"},
     "linear": {"model"},
     "scripted": {"model"},
 }
+
+HAVE_PRECISIONS = {("pytorch", "cpu"), ("pytorch", "cuda"), ("onnx", "tensorrt")}
 
 
 class MemberManifest(Settings):
@@ -87,7 +88,7 @@ class MemberManifest(Settings):
 
     name: Name
     kind: Name
-    backend: Literal["onnx", "linear", "scripted", "openvino", "pytorch", "triton"]
+    backend: Literal["onnx", "linear", "scripted", "pytorch", "triton"]
     categories: Categories
     reads: MemberReads = MemberReads()
     runs: MemberRuns = MemberRuns()
@@ -104,6 +105,8 @@ class MemberManifest(Settings):
             raise ValueError(f"files must name the {' and the '.join(sorted(missing))}")
         if self.runs.provider != "cpu" and self.backend not in ("onnx", "pytorch"):
             raise ValueError(f"runs.provider is for onnx and pytorch, not for {self.backend}")
+        if self.runs.precision != "float32" and (self.backend, self.runs.provider) not in HAVE_PRECISIONS:
+            raise ValueError("runs.precision is for pytorch, and for onnx with tensorrt")
         if (self.backend == "triton") != bool(self.runs.remote_model):
             raise ValueError("runs.remote_model is for the backend triton, which needs it")
         return self
