@@ -14,6 +14,7 @@ from interlock_server.decision.evidence import MemberEvidence, MissingCause
 from interlock_server.decision.policy import Policy
 from interlock_server.decision.verdict import Decision, Reason
 from interlock_server.filter import Request, SafetyFilter, Screening
+from interlock_server.inference.cache import EvidenceCache
 from interlock_server.inference.panel import Answer, Question
 from interlock_server.inference.scoring import MemberReport
 from interlock_server.metrics import Metrics
@@ -67,10 +68,15 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
 class Filter:
     """A filter over a fake panel, with its metrics."""
 
-    def __init__(self, policy: Policy, answer: Callable[[], Sequence[MemberReport]] = everybody) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        answer: Callable[[], Sequence[MemberReport]] = everybody,
+        cache: EvidenceCache | None = None,
+    ) -> None:
         self.panel = FakePanel(answer)
         self.metrics = Metrics()
-        self.inner = SafetyFilter(self.panel, policy, 0.0, self.metrics)  # type: ignore[arg-type]
+        self.inner = SafetyFilter(self.panel, policy, 0.0, self.metrics, cache=cache)  # type: ignore[arg-type]
 
     async def screen(self, completion: bytes = BENIGN.encode(), prompt: bytes = b"", **asked: Any) -> Screening:
         return await self.inner.screen(Request(prompt, completion, **asked))
@@ -218,6 +224,24 @@ async def test_bulk_is_passed_on(policy: Policy):
     await tested.screen()
 
     assert [True, False] == [question.bulk for question in tested.panel.questions]
+
+
+async def test_cached_evidence_is_decided_afresh(policy: Policy):
+    """The members are asked once; the second request is stricter, and withheld."""
+    tested = Filter(policy, cache=EvidenceCache(10, False, "sha256:1"))
+    first, second = await tested.screen(), await tested.screen(extra_margin=100.0)
+
+    assert (True, False, 1) == (first.verdict.released, second.verdict.released, len(tested.panel.asked))
+    assert 1 == tested.counted("interlock_evidence_cache_total", result="hit")
+
+
+async def test_evidence_is_not_shared_between_callers(policy: Policy):
+    """Each caller's first request is scored."""
+    tested = Filter(policy, cache=EvidenceCache(10, False, "sha256:1"))
+    for caller in ("one", "two", "one"):
+        await tested.screen(caller=caller)
+
+    assert 2 == len(tested.panel.asked)
 
 
 async def test_verdicts_are_counted(policy: Policy):

@@ -2,22 +2,26 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import cast
 
 from interlock.v1 import safety_filter_pb2 as pb
 
 from interlock_server import __version__
-from interlock_server.backends.backend import Backend
+from interlock_server.backends.backend import Backend, RemoteBackend
+from interlock_server.backends.triton_settings import TritonSettings
 from interlock_server.bundle.load import Bundle, load_bundle
 from interlock_server.bundle.manifest import MemberManifest
 from interlock_server.config import Config
 from interlock_server.errors import BackendError
 from interlock_server.filter import SafetyFilter
-from interlock_server.inference.golden import check_golden
-from interlock_server.inference.panel import Panel
+from interlock_server.inference.cache import EvidenceCache
+from interlock_server.inference.golden import check_golden, check_golden_remotely
+from interlock_server.inference.panel import REMOTE, Panel
 from interlock_server.inference.scoring import Member
 from interlock_server.log import log_event
 from interlock_server.metrics import Metrics
@@ -26,6 +30,8 @@ from interlock_server.transport.server import GrpcServer
 from interlock_server.transport.service import SafetyFilterService
 from interlock_server.transport.translate import to_ensemble
 
+Files = Mapping[str, Path]
+
 
 def load(config: Config) -> Bundle:
     """The configured bundle, verified."""
@@ -33,17 +39,32 @@ def load(config: Config) -> Bundle:
     return load_bundle(Path(config.bundle.path), config.bundle.digest, policy)
 
 
-def load_members(bundle: Bundle) -> list[Member]:
+def load_members(bundle: Bundle, triton: TritonSettings | None = None) -> list[Member]:
     """Every member that the policy asks, with its model loaded. Heavy libraries are imported here, and only those needed."""
     manifests = [member for member in bundle.manifest.members if member.name in bundle.policy.members]
-    return [Member(m.name, tuple(m.categories), _backend(m, bundle.files(m))) for m in manifests]
+    triton = triton or TritonSettings()
+    return [Member(m.name, tuple(m.categories), BACKENDS[m.backend](m, bundle.files(m), triton)) for m in manifests]
 
 
-def check_members(bundle: Bundle) -> tuple[list[Member], dict[str, list[tuple[int, float]]]]:
-    """The members, warm, and what each golden exchange cost them; raises BundleError when a score is not reproduced."""
-    members = load_members(bundle)
+Costs = dict[str, list[tuple[int, float]]]
+
+
+async def checked_members(bundle: Bundle, triton: TritonSettings | None = None) -> tuple[list[Member], Costs]:
+    """The members, warm, and what each golden exchange cost those in this process.
+
+    Raises BundleError when a score is not reproduced, and BackendError when a model does not load or is not there.
+    """
+    members = await asyncio.to_thread(load_members, bundle, triton)
     manifests = {manifest.name: manifest for manifest in bundle.manifest.members}
-    return members, {member.name: check_golden(member, manifests[member.name], bundle.golden) for member in members}
+    costs: Costs = {}
+    for member in members:
+        manifest = manifests[member.name]
+        if member.lane == REMOTE:
+            check = partial(check_golden_remotely, member, manifest, bundle.golden)
+            await cast(RemoteBackend, member.backend).connect(check)
+        else:
+            costs[member.name] = await asyncio.to_thread(check_golden, member, manifest, bundle.golden)
+    return members, costs
 
 
 @asynccontextmanager
@@ -51,14 +72,18 @@ async def running_filter(
     config: Config, bundle: Bundle, metrics: Metrics, budget_s: float | None = None
 ) -> AsyncIterator[SafetyFilter]:
     """A filter whose members are loaded, checked against the golden exchanges and warm. Raises InterlockError."""
-    members, costs = await asyncio.to_thread(check_members, bundle)
-    panel = Panel(members, bundle.policy.shadow, config.inference, metrics)
+    members, costs = await checked_members(bundle, config.triton)
+    settings = config.inference
+    panel = Panel(members, bundle.policy.shadow, settings, metrics)
     panel.start()
     for member, runs in costs.items():
         for size_bytes, took_s in runs:
             panel.learn(member, size_bytes, took_s)
+    cache = None
+    if settings.cache_entries_max:
+        cache = EvidenceCache(settings.cache_entries_max, settings.cache_across_callers, bundle.digest)
     try:
-        yield SafetyFilter(panel, bundle.policy, config.inference.reply_reserve_ms / 1000, metrics, budget_s)
+        yield SafetyFilter(panel, bundle.policy, settings.reply_reserve_ms / 1000, metrics, budget_s, cache)
     finally:
         await panel.close()
 
@@ -116,38 +141,61 @@ def _describe(metrics: Metrics, bundle: Bundle, safety_filter: SafetyFilter) -> 
     metrics.certificate_valid.set(0)
 
 
-def _backend(member: MemberManifest, files: Mapping[str, Path]) -> Backend:
-    return BACKENDS[member.backend](member, files)
-
-
-def _onnx(member: MemberManifest, files: Mapping[str, Path]) -> Backend:
+def _onnx(member: MemberManifest, files: Files, triton: TritonSettings) -> Backend:
     _refuse_both_runtimes()
-    try:
+    with _needs(member, "cpu] or interlock[gpu"):
+        if member.runs.provider != "cpu":
+            from interlock_server.backends.onnx_gpu import OnnxGpuBackend
+
+            return OnnxGpuBackend(member, files)
         from interlock_server.backends.onnx import OnnxBackend
-    except ImportError as error:
-        raise BackendError(
-            f"member {member.name}: install interlock[cpu] or interlock[gpu] to run ONNX models"
-        ) from error
-    return OnnxBackend(member, files)
+
+        return OnnxBackend(member, files)
 
 
-def _linear(member: MemberManifest, files: Mapping[str, Path]) -> Backend:
+def _pytorch(member: MemberManifest, files: Files, triton: TritonSettings) -> Backend:
+    with _needs(member, "torch"):
+        from interlock_server.backends.pytorch import PytorchBackend
+
+        return PytorchBackend(member, files)
+
+
+def _triton(member: MemberManifest, files: Files, triton: TritonSettings) -> RemoteBackend:
+    with _needs(member, "triton"):
+        from interlock_server.backends.triton import TritonBackend
+
+        return TritonBackend(member, files, triton)
+
+
+def _linear(member: MemberManifest, files: Files, triton: TritonSettings) -> Backend:
     from interlock_server.backends.linear import LinearBackend
 
     return LinearBackend(member, files)
 
 
-def _scripted(member: MemberManifest, files: Mapping[str, Path]) -> Backend:
+def _scripted(member: MemberManifest, files: Files, triton: TritonSettings) -> Backend:
     from interlock_server.backends.scripted import ScriptedBackend
 
     return ScriptedBackend(member, files)
 
 
-BACKENDS: Mapping[str, Callable[[MemberManifest, Mapping[str, Path]], Backend]] = {
+BACKENDS: Mapping[str, Callable[[MemberManifest, Files, TritonSettings], Backend | RemoteBackend]] = {
     "onnx": _onnx,
+    "pytorch": _pytorch,
+    "triton": _triton,
     "linear": _linear,
     "scripted": _scripted,
 }
+
+
+@contextmanager
+def _needs(member: MemberManifest, extra: str) -> Iterator[None]:
+    """A library that is not installed becomes the remedy."""
+    try:
+        yield
+    except ImportError as error:
+        message = f"member {member.name}: install interlock[{extra}] to run it; {error.name} is missing"
+        raise BackendError(message) from error
 
 
 def _refuse_both_runtimes() -> None:

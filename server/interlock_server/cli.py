@@ -64,14 +64,15 @@ def verify(
     run: Annotated[bool, typer.Option(help="Also load every model and score the golden exchanges.")] = True,
 ) -> None:
     """Verify the digest of every file of a bundle, and that its models reproduce the golden exchanges."""
-    from interlock_server.app import check_members
+    from interlock_server.app import checked_members
     from interlock_server.bundle.load import load_bundle
     from interlock_server.bundles import DEFAULT_BUNDLE, DEFAULT_BUNDLE_DIGEST
+    from interlock_server.config import load_config
 
     expected = digest or (DEFAULT_BUNDLE_DIGEST if path is None else None)
     loaded = load_bundle(path or DEFAULT_BUNDLE, expected)
     if run:
-        check_members(loaded)
+        asyncio.run(checked_members(loaded, load_config().triton))
     typer.echo(f"{loaded.digest}  {loaded.manifest.name}")
     if expected is None:
         typer.echo(

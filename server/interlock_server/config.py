@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from interlock_server.backends.triton_settings import TritonSettings
 from interlock_server.bundles import DEFAULT_BUNDLE, DEFAULT_BUNDLE_DIGEST
 from interlock_server.errors import ConfigError
 from interlock_server.inference.settings import InferenceSettings
@@ -35,6 +36,7 @@ class Config(Settings):
     bundle: BundleSettings = BundleSettings()
     inference: InferenceSettings = Field(default_factory=InferenceSettings)
     transport: TransportSettings = TransportSettings()
+    triton: TritonSettings = TritonSettings()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")

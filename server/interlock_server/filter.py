@@ -13,7 +13,8 @@ from interlock_server.decision.decide import decide
 from interlock_server.decision.evidence import Evidence, MissingCause, not_asked
 from interlock_server.decision.policy import Policy
 from interlock_server.decision.verdict import Reason, Verdict
-from interlock_server.inference.panel import Panel, Question
+from interlock_server.inference.cache import EvidenceCache
+from interlock_server.inference.panel import Answer, Panel, Question
 from interlock_server.inference.scoring import MemberReport, absent
 from interlock_server.log import log_failure
 from interlock_server.metrics import Metrics
@@ -33,6 +34,8 @@ class Request:
     observed_only: bool = False
     bulk: bool = False
     """Nobody is waiting for it: it is done when nothing else is to do."""
+    caller: str = ""
+    """Who asks, as far as the edge knows; it decides nothing but whose cached evidence may be used."""
     refused: Reason | None = None
     """Why the members are not to be asked at all, such as OVERLOADED."""
 
@@ -54,13 +57,20 @@ class SafetyFilter:
     """Screens exchanges under one policy with one panel. `budget_s` replaces the policy's, for offline work."""
 
     def __init__(
-        self, panel: Panel, policy: Policy, reply_reserve_s: float, metrics: Metrics, budget_s: float | None = None
+        self,
+        panel: Panel,
+        policy: Policy,
+        reply_reserve_s: float,
+        metrics: Metrics,
+        budget_s: float | None = None,
+        cache: EvidenceCache | None = None,
     ) -> None:
         self.panel = panel
         self.policy = policy
         self._budget_s = policy.latency_budget_ms / 1000 if budget_s is None else budget_s
         self._reply_reserve_s = reply_reserve_s
         self._metrics = metrics
+        self._cache = cache
 
     async def screen(self, request: Request, rpc: str = "Screen") -> Screening:
         """One verdict, before the deadline; never raises, except that cancelling it cancels the work."""
@@ -93,14 +103,27 @@ class SafetyFilter:
             refused = Reason.DEADLINE
         if refused is not None:
             return self._refused(request, refused), ()
-        opening = partial(_exchange, request)
-        answer = await self.panel.ask(Question(opening, len(request.completion), deadline_s, request.bulk))
+        answer = await self._ask(request, deadline_s)
         if answer.refused is not None:
             return self._refused(request, answer.refused), ()
         for name in {view.name for view in answer.exchange.views} if answer.exchange else ():
             self._metrics.text_views.labels(name).inc()
         members = tuple(report.evidence for report in answer.reports)
         return Evidence(members, request.profile, request.extra_margin), answer.reports
+
+    async def _ask(self, request: Request, deadline_s: float) -> Answer:
+        """What the members say of it, or said when they were last asked."""
+        question = Question(partial(_exchange, request), len(request.completion), deadline_s, request.bulk)
+        if self._cache is None:
+            return await self.panel.ask(question)
+        key = self._cache.key(request.prompt, request.completion, request.caller)
+        kept = self._cache.get(key)
+        self._metrics.evidence_cache.labels("miss" if kept is None else "hit").inc()
+        if kept is not None:
+            return kept
+        answer = await self.panel.ask(question)
+        self._cache.put(key, answer)
+        return answer
 
     def _too_long(self, request: Request) -> Reason | None:
         limits = self.policy.limits

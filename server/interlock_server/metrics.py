@@ -1,5 +1,7 @@
 """Every metric, declared once, as objects on a registry of their own. No judged text and nothing a caller wrote is a label."""
 
+from typing import Generic, TypeVar
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 # Dense where verdicts live, from half a millisecond to the longest budget.
@@ -31,6 +33,24 @@ SCORES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.997, 
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 BATCH_TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+
+
+_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
+
+
+class Labelled(Generic[_Metric]):
+    """A metric with labels, whose children are looked up once: prometheus_client takes longer for that than to count."""
+
+    def __init__(self, metric: _Metric) -> None:
+        self._metric = metric
+        self._children: dict[tuple[str, ...], _Metric] = {}
+
+    def labels(self, *values: str) -> _Metric:
+        """The child with these values. There are as many as there are members, categories and reasons: few."""
+        child = self._children.get(values)
+        if child is None:
+            child = self._children[values] = self._metric.labels(*values) if values else self._metric
+        return child
 
 
 class MemberInstruments:
@@ -68,14 +88,14 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, labels, registry=self.registry)
+        def counter(name: str, text: str, *labels: str) -> Labelled[Counter]:
+            return Labelled(Counter(name, text, labels, registry=self.registry))
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(name, text, labels, registry=self.registry)
+        def gauge(name: str, text: str, *labels: str) -> Labelled[Gauge]:
+            return Labelled(Gauge(name, text, labels, registry=self.registry))
 
-        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Labelled[Histogram]:
+            return Labelled(Histogram(name, text, labels, registry=self.registry, buckets=buckets))
 
         self.verdicts = counter("interlock_verdicts", "Verdicts by decision and first reason.", "decision", "reason")
         self.withheld = counter("interlock_withheld", "Withheld verdicts by category and reason.", "category", "reason")
@@ -93,8 +113,8 @@ class Metrics:
         self.run_cost_seconds_per_token = gauge(
             "interlock_run_cost_seconds_per_token", "Learned: what each token of a call adds.", "member"
         )
-        self.margin = histogram("interlock_margin", "Margins of verdicts, in nats.", NATS)
-        self.disagreement = histogram("interlock_disagreement", "Spread of the members, in nats.", NATS)
+        self.margin = histogram("interlock_margin", "Margins of verdicts, in nats.", NATS).labels()
+        self.disagreement = histogram("interlock_disagreement", "Spread of the members, in nats.", NATS).labels()
         self.member_score = histogram("interlock_member_score", "Scores of members.", SCORES, "member", "category")
         self.tokens_scored_per_input_token = histogram(
             "interlock_tokens_scored_per_input_token",
@@ -103,13 +123,18 @@ class Metrics:
             "member",
         )
         self.text_views = counter("interlock_text_views", "Completions in which there was such a view.", "view")
-        self.enforcement_observed = counter("interlock_enforcement_observed", "Withheld verdicts that callers ignore.")
+        self.enforcement_observed = counter(
+            "interlock_enforcement_observed", "Withheld verdicts that callers ignore."
+        ).labels()
         self.queue_depth = gauge("interlock_queue_depth", "Jobs that wait for a lane.", "lane")
-        self.lanes_lost = gauge("interlock_lanes_lost", "Threads that a hung model still holds.")
-        self.in_flight = gauge("interlock_requests_in_flight", "Requests being answered.")
+        self.lanes_lost = gauge("interlock_lanes_lost", "Threads that a hung model still holds.").labels()
+        self.in_flight = gauge("interlock_requests_in_flight", "Requests being answered.").labels()
+        self.evidence_cache = counter("interlock_evidence_cache", "Exchanges looked up in the cache.", "result")
         self.admission_refused = counter("interlock_admission_refused", "Refusals before any work.", "why")
         self.breaker_state = gauge("interlock_breaker_state", "0 closed, 1 half open, 2 open.", "member")
-        self.certificate_valid = gauge("interlock_certificate_valid", "1 while the policy's certificate holds.")
+        self.certificate_valid = gauge(
+            "interlock_certificate_valid", "1 while the policy's certificate holds."
+        ).labels()
         self.info = gauge("interlock_info", "What is running.", "bundle", "policy", "build", "provider")
         self.rpc_started = counter("grpc_server_started", "RPCs begun.", "grpc_type", "grpc_service", "grpc_method")
         rpc_labels = ("grpc_type", "grpc_service", "grpc_method")

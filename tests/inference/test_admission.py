@@ -31,9 +31,7 @@ def test_nothing_begins_that_cannot_end_in_time(ahead_s, own_s, lanes, share, si
     """All lanes together do what is ahead at best."""
     left_s = (ahead_s + own_s) / lanes * 0.99 - 1e-9
 
-    assert not may_begin(
-        ahead_s=ahead_s, own_s=own_s, left_s=left_s, lanes=lanes, share=share, size_bytes=size_bytes
-    )
+    assert not may_begin(ahead_s=ahead_s, own_s=own_s, left_s=left_s, lanes=lanes, share=share, size_bytes=size_bytes)
 
 
 def test_a_short_text_is_one_lanes_work():

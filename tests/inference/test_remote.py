@@ -26,7 +26,9 @@ class FakeRemote(FakeBackend):
     lane = "remote"
     slots = 2
 
-    def __init__(self, reply: Callable[[Sequence[Window]], Awaitable[Any]], windows: int = 1, size_max: int = 8) -> None:
+    def __init__(
+        self, reply: Callable[[Sequence[Window]], Awaitable[Any]], windows: int = 1, size_max: int = 8
+    ) -> None:
         super().__init__(windows=windows)
         self.batching = BatchRule(size_max=size_max)
         self.reply = reply

@@ -1,10 +1,12 @@
 """The proof that a member is the one that was calibrated: it must reproduce the scores of the golden exchanges."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 
+from interlock_server.backends.backend import Window
 from interlock_server.bundle.manifest import GoldenExchange, MemberManifest
 from interlock_server.errors import BundleError
-from interlock_server.inference.scoring import Member, score_exchange
+from interlock_server.inference.scoring import Member, MemberReport, Rows, Work, checked, score_exchange
 from interlock_server.text.exchange import Exchange
 
 
@@ -17,14 +19,37 @@ def check_golden(member: Member, manifest: MemberManifest, golden: Sequence[Gold
     for number, row in enumerate(golden, 1):
         exchange = Exchange(row.prompt, row.completion)
         report = score_exchange(member, exchange)
-        if report.evidence.missing is not None or not report.evidence.coverage_complete:
-            raise BundleError(f"member {member.name}: gives no complete evidence on golden exchange {number}")
-        for category, expected in row.scores[member.name].items():
-            off = abs(report.evidence.scores[category] - expected)
-            if not off <= manifest.golden_tolerance:
-                raise BundleError(
-                    f"member {member.name}: {category} of golden exchange {number} is off by {off:.3f}, "
-                    f"more than its tolerance {manifest.golden_tolerance}"
-                )
+        _compare(report, manifest, number, row)
         costs.append((exchange.completion_bytes, report.read_s + report.infer_s))
     return costs
+
+
+async def check_golden_remotely(
+    member: Member,
+    manifest: MemberManifest,
+    golden: Sequence[GoldenExchange],
+    score: Callable[[Sequence[Window]], Awaitable[Rows]],
+) -> None:
+    """The same of a model on another machine, which `score` asks; raises BundleError, and what `score` raises."""
+    for number, row in enumerate(golden, 1):
+        exchange = Exchange(row.prompt, row.completion)
+        work = Work(member)
+        work.read(exchange)
+        while work.pending:
+            window = work.pending.popleft()
+            for scored in checked(await score([window]), 1, len(member.categories)).rows:
+                work.record(window, scored)
+        _compare(work.report(exchange, time.monotonic()), manifest, number, row)
+
+
+def _compare(report: MemberReport, manifest: MemberManifest, number: int, row: GoldenExchange) -> None:
+    name = manifest.name
+    if report.evidence.missing is not None or not report.evidence.coverage_complete:
+        raise BundleError(f"member {name}: gives no complete evidence on golden exchange {number}")
+    for category, expected in row.scores[name].items():
+        off = abs(report.evidence.scores[category] - expected)
+        if not off <= manifest.golden_tolerance:
+            raise BundleError(
+                f"member {name}: {category} of golden exchange {number} is off by {off:.3f}, "
+                f"more than its tolerance {manifest.golden_tolerance}"
+            )

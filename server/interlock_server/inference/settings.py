@@ -28,3 +28,7 @@ class InferenceSettings(Settings):
     """When more lanes than this hang at once, the process cannot heal and exits to be restarted."""
     breaker_failures: int = Field(default=3, ge=1, le=1_000)
     breaker_open_ms: int = Field(default=1_000, ge=10, le=600_000)
+    cache_entries_max: int = Field(default=0, ge=0, le=1_000_000)
+    """How many exchanges' scores are kept, for when they come again; 0 keeps none."""
+    cache_across_callers: bool = False
+    """Lets a caller find what another one asked for: faster, but its timing tells that somebody did."""

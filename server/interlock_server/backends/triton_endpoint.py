@@ -1,0 +1,134 @@
+"""One Triton server as one member sees it: a connection, and the model that was found there, until there is doubt.
+
+A model may be asked only over the connection on which it was looked at: behind a new one there may be another model.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc as pb_grpc
+
+from interlock_server.backends.backend import ScoreError, Window
+from interlock_server.backends.triton_protocol import (
+    ANSWER_BYTES_MAX,
+    Failure,
+    Model,
+    describe,
+    infer_request,
+    meaning,
+    read_logits,
+)
+from interlock_server.backends.triton_settings import TritonSettings
+from interlock_server.errors import BackendError
+
+NEVER_MS = 2**31 - 1
+
+
+class TritonEndpoint:
+    """Belongs to the event loop on which it is made. `model` is None unless it may be asked."""
+
+    def __init__(self, address: str, name: str, version: str, categories: int, settings: TritonSettings) -> None:
+        self.address = address
+        self.model: Model | None = None
+        self.complaint = "it was not looked at yet"
+        self.rests_until_s = 0.0
+        self._name, self._version, self._categories = name, version, categories
+        self._timeout_s, self._rest_s = settings.connect_timeout_ms / 1000, settings.rest_ms / 1000
+        self._channel = grpc.aio.insecure_channel(address, options=_options(settings))
+        self._stub: Any = pb_grpc.GRPCInferenceServiceStub(self._channel)
+        self._closed = False
+
+    def usable(self) -> bool:
+        """Whether the model that was looked at may be asked, as far as anybody can know."""
+        if self.model is not None and self._channel.get_state() != grpc.ChannelConnectivity.READY:
+            self.lose("the connection broke")
+        return self.model is not None
+
+    def lose(self, complaint: str) -> None:
+        """The model is not asked any more until it has been looked at."""
+        self.model, self.complaint = None, complaint
+
+    async def look(self, probe: Sequence[Window]) -> tuple[Model, NDArray[np.float64]]:
+        """The model and its logits for the probe, if it is as expected; raises BackendError that says how it is not."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                model = await self._described()
+                return model, await self.ask(model, probe, self._timeout_s)
+        except TimeoutError:
+            raise self._error("it does not answer") from None
+        except grpc.RpcError as error:
+            raise self._error(f"it answers {error.code().name}") from None
+        except ValueError as error:
+            raise self._error(str(error)) from None
+        except ScoreError as error:
+            raise self._error(f"the model is there, but scoring a sentence is {error.cause}") from None
+
+    async def ask(self, model: Model, windows: Sequence[Window], left_s: float) -> NDArray[np.float64]:
+        """Logits; raises ScoreError. Cancelling it cancels the call, which the server then drops."""
+        request = infer_request(self._name, model, windows, left_s)
+        try:
+            answer = await self._stub.ModelInfer(request, timeout=left_s)
+        except grpc.RpcError as error:
+            raise self._failed(meaning(error)) from None  # its message may quote ids
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and task and not task.cancelling():  # gRPC says so when it is the channel that closes
+                raise ScoreError("FAILED") from None
+            raise
+        logits = read_logits(answer, model, len(windows), self._categories)
+        if logits is None:
+            raise self._failed(Failure("INVALID", lost=True))
+        return logits
+
+    async def close(self) -> None:
+        """Hangs up; calls under way fail."""
+        self._closed = True
+        await self._channel.close()
+
+    async def _described(self) -> Model:
+        """What the server says of itself and of the model; raises ValueError or RpcError."""
+        if not (await self._stub.ServerLive(pb.ServerLiveRequest())).live:
+            raise ValueError("it is not live")
+        if not (await self._stub.ServerReady(pb.ServerReadyRequest())).ready:
+            raise ValueError("it is not ready")
+        which = {"name": self._name, "version": self._version}
+        if not (await self._stub.ModelReady(pb.ModelReadyRequest(**which))).ready:
+            raise ValueError("the model is not there, or not ready")
+        metadata = await self._stub.ModelMetadata(pb.ModelMetadataRequest(**which))
+        config = (await self._stub.ModelConfig(pb.ModelConfigRequest(**which))).config
+        model = describe(metadata, config, self._categories)
+        return model._replace(version=self._version or model.version)
+
+    def _failed(self, failure: Failure) -> ScoreError:
+        if failure.lost:
+            self.lose(f"a call was {failure.cause}")
+        if failure.silent:
+            self.rests_until_s = time.monotonic() + self._rest_s
+        return ScoreError(failure.cause, failure.lost)
+
+    def _error(self, complaint: str) -> BackendError:
+        self.lose(complaint)
+        version = f" version {self._version}" if self._version else ""
+        return BackendError(f"{self.address}, model {self._name}{version}: {complaint}")
+
+
+def _options(settings: TritonSettings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", ANSWER_BYTES_MAX),
+        ("grpc.keepalive_time_ms", settings.keepalive_ms),
+        ("grpc.keepalive_timeout_ms", settings.keepalive_timeout_ms),
+        ("grpc.keepalive_permit_without_calls", 0),  # servers hang up on those who ping while nothing is under way
+        # Without calls a connection stays, so that one that is gone always means that the server may be another.
+        ("grpc.client_idle_timeout_ms", NEVER_MS),
+        ("grpc.initial_reconnect_backoff_ms", settings.rest_ms),
+        ("grpc.max_reconnect_backoff_ms", settings.rest_ms),
+        ("grpc.min_reconnect_backoff_ms", settings.connect_timeout_ms),  # the time that one attempt gets
+        ("grpc.use_local_subchannel_pool", 1),  # a connection of its own: its state is that of this member's model
+        ("grpc.enable_http_proxy", 0),  # nothing here is steered by the environment
+    ]

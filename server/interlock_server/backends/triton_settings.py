@@ -1,0 +1,40 @@
+"""The settings of members that run on Triton servers."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from interlock_server.strict import Settings
+
+
+def _host_and_port(value: str) -> str:
+    host, separator, port = value.rpartition(":")
+    if not (separator and host and "/" not in host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise ValueError("must be HOST:PORT")
+    return value
+
+
+def _different(endpoints: list[str]) -> list[str]:
+    if len(set(endpoints)) != len(endpoints):
+        raise ValueError("must not name an endpoint twice")
+    return endpoints
+
+
+Endpoint = Annotated[str, AfterValidator(_host_and_port)]
+
+
+class TritonSettings(Settings):
+    """Where the servers are, and limits on what is asked of them."""
+
+    endpoints: Annotated[list[Endpoint], Field(max_length=64), AfterValidator(_different)] = []
+    """Of servers that all have every remote member; each is asked in turn, and another one when it is lost."""
+    slots: int = Field(default=8, ge=1, le=1_024)
+    """Calls under way at once, for each member, over all servers. More wait in this process, by urgency."""
+    connect_timeout_ms: int = Field(default=5_000, ge=10, le=60_000)
+    """For everything that is asked of one server before its model is used."""
+    rest_ms: int = Field(default=1_000, ge=10, le=600_000)
+    """How long a server that was silent is passed over, and how often one that was lost is looked at again."""
+    keepalive_ms: int = Field(default=10_000, ge=1_000, le=3_600_000)
+    """After so long without a word from a server that owes an answer, it is asked for a sign of life."""
+    keepalive_timeout_ms: int = Field(default=5_000, ge=100, le=60_000)
+    """Without one after so long, the connection is given up."""
