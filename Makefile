@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 DATA ?= data
 WORK ?= build/train
 
-.PHONY: install demo serve test check lint types unit proto proto-check train clean
+.PHONY: install demo serve test check lint types unit proto proto-check bench bench-quick train clean
 
 install: .venv/.server
 
@@ -37,6 +37,15 @@ proto-check: .tools/node_modules/.bin/buf
 	$< lint
 	$< format --diff --exit-code
 	$< breaking --against proto/baseline.binpb
+
+# Measure on an idle machine; the results in benchmarks/results are committed with their date.
+bench-quick: .venv/.dev
+	$(BIN)/python benchmarks/quick.py
+
+bench: .venv/.dev
+	$(BIN)/python benchmarks/full.py
+	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/report.py
 
 train: .venv/.dev
 	$(BIN)/interlock train --data $(DATA) --work $(WORK)
