@@ -16,7 +16,7 @@ from interlock_server.bundle.manifest import MemberReads
 from interlock_server.text.changes import changed_parts
 from interlock_server.text.exchange import Exchange
 from interlock_server.text.views import View
-from interlock_server.text.windows import cut, pack, split_sentences
+from interlock_server.text.windows import cut, pack
 
 # No tokenizer in use makes fewer than one token of this many characters of prose; longer prompts are sliced before.
 CHARS_PER_TOKEN_MAX = 32
@@ -104,7 +104,7 @@ def character_windows(views: Iterable[View], features: Callable[[str], Ids], cha
     """Runs of whole sentences of at most `chars_max` characters, each as its set of features."""
     windows = []
     for view in views:
-        for first, last in pack([end for _, end in split_sentences(view.text)], chars_max) if view.text else ():
+        for first, last in pack([end for _, end in view.sentences], chars_max) if view.text else ():
             windows.append(Window(features(view.text[first:last]), view.name, view.byte_span(first, last)))
     return Reading(windows)
 
@@ -129,7 +129,7 @@ class _Tokenized:
     @cached_property
     def sentence_ends(self) -> list[int]:
         """The positions at which sentences end, in tokens: increasing, the last one is the number of tokens."""
-        char_ends = [end for _, end in split_sentences(self._view.text)]
+        char_ends = [end for _, end in self._view.sentences]
         ends: list[int] = np.searchsorted(self._starts[:-1], char_ends).tolist()
         return [end for before, end in pairwise([0, *ends]) if end > before]
 

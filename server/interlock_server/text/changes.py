@@ -5,7 +5,6 @@ from itertools import pairwise
 
 from interlock_server.text.traced import Span
 from interlock_server.text.views import View
-from interlock_server.text.windows import split_sentences
 
 
 def changed_parts(views: Sequence[View], uncased: bool) -> list[View]:
@@ -22,8 +21,8 @@ def changed_parts(views: Sequence[View], uncased: bool) -> list[View]:
         if look in looks:
             continue
         looks.add(look)
-        shown = shown or set(_pairs(views[0], split_sentences(views[0].text), uncased))
-        spans = split_sentences(view.text)
+        shown = shown or set(_pairs(views[0], views[0].sentences, uncased))
+        spans = view.sentences
         pairs = _pairs(view, spans, uncased)
         for first, last in _runs([pair not in shown for pair in pairs]):
             parts.append(view.part(spans[first][0], spans[last][1]))

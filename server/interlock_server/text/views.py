@@ -7,12 +7,14 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from math import inf
 from typing import NamedTuple
 
 from interlock_server.text.decoding import Readings
 from interlock_server.text.traced import Span, Traced
+from interlock_server.text.windows import split_sentences
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +26,11 @@ class View:
     offsets: Sequence[int]
     blurred: tuple[Span, ...] = ()
     """Bytes of the original of which only as a whole is known what they became, such as a reversed sentence."""
+
+    @cached_property
+    def sentences(self) -> Sequence[Span]:
+        """The spans of its sentences, in characters; found once for all who read it."""
+        return split_sentences(self.text)
 
     def byte_span(self, start: int, end: int) -> Span:
         """The bytes of the original that the characters [start, end) stand for."""
