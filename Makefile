@@ -24,7 +24,7 @@ lint: .venv/.dev
 types: .venv/.dev
 	$(BIN)/mypy
 
-unit: .venv/.dev
+unit: .venv/.dev .tools/triton/complete
 	$(BIN)/pytest -n 2
 
 # What CI runs: the tests, and the checks of the contract that need buf.
@@ -63,6 +63,11 @@ clean:
 
 .venv/.dev: .venv/.server
 	$(PIP) --editable '.[server,cpu,torch,triton,lab,bench,dev]'
+	touch $@
+
+# A real Triton server for the tests, in an environment of its own.
+.tools/triton/complete: tests/tritonserver/install.sh
+	PYTHON=$(abspath $(BIN)/python) sh $<
 	touch $@
 
 .tools/node_modules/.bin/buf:

@@ -57,13 +57,17 @@ async def checked_members(bundle: Bundle, triton: TritonSettings | None = None) 
     members = await asyncio.to_thread(load_members, bundle, triton)
     manifests = {manifest.name: manifest for manifest in bundle.manifest.members}
     costs: Costs = {}
-    for member in members:
-        manifest = manifests[member.name]
-        if member.lane == REMOTE:
-            check = partial(check_golden_remotely, member, manifest, bundle.golden)
-            await cast(RemoteBackend, member.backend).connect(check)
-        else:
-            costs[member.name] = await asyncio.to_thread(check_golden, member, manifest, bundle.golden)
+    try:
+        for member in members:
+            manifest = manifests[member.name]
+            if member.lane == REMOTE:
+                check = partial(check_golden_remotely, member, manifest, bundle.golden)
+                await cast(RemoteBackend, member.backend).connect(check)
+            else:
+                costs[member.name] = await asyncio.to_thread(check_golden, member, manifest, bundle.golden)
+    except BaseException:
+        await asyncio.gather(*(cast(RemoteBackend, m.backend).close() for m in members if m.lane == REMOTE))
+        raise
     return members, costs
 
 

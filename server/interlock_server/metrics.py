@@ -29,11 +29,8 @@ SECONDS = (
 NATS = (-10, -5, -2, -1, -0.5, 0, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10)
 TOKENS_PER_TOKEN = (1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 6, 10, 25)
 SCORES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.997, 0.999, 1)
-
-
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 BATCH_TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
-
 
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 
@@ -42,7 +39,7 @@ class Labelled(Generic[_Metric]):
     """A metric with labels, whose children are looked up once: prometheus_client takes longer for that than to count."""
 
     def __init__(self, metric: _Metric) -> None:
-        self._metric = metric
+        self._metric: _Metric = metric
         self._children: dict[tuple[str, ...], _Metric] = {}
 
     def labels(self, *values: str) -> _Metric:

@@ -16,6 +16,7 @@ from interlock_server.backends.pytorch import PytorchBackend
 from interlock_server.backends.scripted import ScriptedBackend
 from interlock_server.bundle.manifest import MemberManifest
 from interlock_server.text.exchange import Exchange
+from tritonserver.case import triton
 
 from .tiny_bert import FakeGpu, save_checkpoint
 
@@ -92,7 +93,7 @@ def scripted(folder: Path) -> Case:
     return Case(backend, lambda window, exchange: True)
 
 
-CASES = [onnx, sentences, onnx_bound, pytorch, pytorch_graphs, linear, scripted]
+CASES = [onnx, sentences, onnx_bound, pytorch, pytorch_graphs, triton, linear, scripted]
 
 
 def _few_tokens(window: Window, exchange: Exchange) -> bool:

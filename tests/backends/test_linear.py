@@ -71,3 +71,10 @@ def test_the_score_is_the_logistic_of_the_weights_present(tmp_path: Path):
         expected = logistic(arrays["weights"][ngram_ids("a tea")].sum(axis=0, dtype=np.float64)[None, :])
 
     assert np.allclose(expected, backend.score(backend.read(Exchange("", "a tea")).windows, Run()))
+
+
+def test_an_infinite_logit_is_no_score():
+    """No sound model gives one; 0 for minus infinity would be the safest score there is."""
+    found = logistic(np.array([[-np.inf, np.inf, 0.0]]))
+
+    assert [True, True, False] == np.isnan(found)[0].tolist()

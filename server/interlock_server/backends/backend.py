@@ -146,6 +146,7 @@ class RemoteBackend(Protocol):
 
 
 def logistic(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 / (1 + exp(-x)), without overflow."""
+    """1 / (1 + exp(-x)), without overflow; not a number where the logit is infinite, which no sound model gives."""
     result: NDArray[np.float64] = 0.5 * (1 + np.tanh(logits / 2))
+    result[np.isinf(logits)] = np.nan
     return result

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as pb_grpc
 
-from interlock_server.backends.backend import ScoreError, Window
+from interlock_server.backends.backend import Check, ScoreError, Window, logistic
 from interlock_server.backends.triton_protocol import (
     ANSWER_BYTES_MAX,
     Failure,
@@ -25,9 +25,11 @@ from interlock_server.backends.triton_protocol import (
     read_logits,
 )
 from interlock_server.backends.triton_settings import TritonSettings
-from interlock_server.errors import BackendError
+from interlock_server.errors import BackendError, InterlockError
 
 NEVER_MS = 2**31 - 1
+WRONG_MODEL_S = 30.0
+"""A server that has another model is not soon looked at again: that is many calls, and somebody has to do something first."""
 
 
 class TritonEndpoint:
@@ -38,8 +40,10 @@ class TritonEndpoint:
         self.model: Model | None = None
         self.complaint = "it was not looked at yet"
         self.rests_until_s = 0.0
+        self.look_again_s = 0.0
         self._name, self._version, self._categories = name, version, categories
-        self._timeout_s, self._rest_s = settings.connect_timeout_ms / 1000, settings.rest_ms / 1000
+        self._connect_s, self._check_s = settings.connect_timeout_ms / 1000, settings.check_timeout_ms / 1000
+        self._rest_s = settings.rest_ms / 1000
         self._channel = grpc.aio.insecure_channel(address, options=_options(settings))
         self._stub: Any = pb_grpc.GRPCInferenceServiceStub(self._channel)
         self._closed = False
@@ -54,23 +58,28 @@ class TritonEndpoint:
         """The model is not asked any more until it has been looked at."""
         self.model, self.complaint = None, complaint
 
-    async def look(self, probe: Sequence[Window]) -> tuple[Model, NDArray[np.float64]]:
-        """The model and its logits for the probe, if it is as expected; raises BackendError that says how it is not."""
+    async def look(self, check: Check) -> None:
+        """Sets `model` if the server has the one that is expected; raises BackendError that says how it has not."""
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._connect_s):
                 model = await self._described()
-                return model, await self.ask(model, probe, self._timeout_s)
+            async with asyncio.timeout(self._check_s):
+                await check(lambda windows: self.ask(model, windows, self._check_s))
         except TimeoutError:
-            raise self._error("it does not answer") from None
+            raise self._error("it does not answer in time") from None
         except grpc.RpcError as error:
             raise self._error(f"it answers {error.code().name}") from None
         except ValueError as error:
             raise self._error(str(error)) from None
         except ScoreError as error:
-            raise self._error(f"the model is there, but scoring a sentence is {error.cause}") from None
+            raise self._error(f"the model is there, but its scores are {error.cause}") from None
+        except InterlockError as error:
+            self.look_again_s = time.monotonic() + WRONG_MODEL_S
+            raise self._error(str(error)) from None
+        self.model = model
 
     async def ask(self, model: Model, windows: Sequence[Window], left_s: float) -> NDArray[np.float64]:
-        """Logits; raises ScoreError. Cancelling it cancels the call, which the server then drops."""
+        """Scores; raises ScoreError. Being cancelled cancels the call, which the server then may drop."""
         request = infer_request(self._name, model, windows, left_s)
         try:
             answer = await self._stub.ModelInfer(request, timeout=left_s)
@@ -81,10 +90,11 @@ class TritonEndpoint:
             if self._closed and task and not task.cancelling():  # gRPC says so when it is the channel that closes
                 raise ScoreError("FAILED") from None
             raise
+        self.rests_until_s = 0.0
         logits = read_logits(answer, model, len(windows), self._categories)
         if logits is None:
             raise self._failed(Failure("INVALID", lost=True))
-        return logits
+        return logistic(logits)
 
     async def close(self) -> None:
         """Hangs up; calls under way fail."""

@@ -31,7 +31,9 @@ class TritonSettings(Settings):
     slots: int = Field(default=8, ge=1, le=1_024)
     """Calls under way at once, for each member, over all servers. More wait in this process, by urgency."""
     connect_timeout_ms: int = Field(default=5_000, ge=10, le=60_000)
-    """For everything that is asked of one server before its model is used."""
+    """To connect to one server, and for what it says of itself and its model."""
+    check_timeout_ms: int = Field(default=60_000, ge=10, le=600_000)
+    """For the golden exchanges, which one server's model has to reproduce before it is used."""
     rest_ms: int = Field(default=1_000, ge=10, le=600_000)
     """How long a server that was silent is passed over, and how often one that was lost is looked at again."""
     keepalive_ms: int = Field(default=10_000, ge=1_000, le=3_600_000)
