@@ -12,10 +12,17 @@ from typing import Any, Generic, TypeVar
 
 from .errors import CallError, LocalReason, SettingsError
 
+_SERVERS_OF_A_NAME = 4
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 
+# Servers that say NOT_SERVING are passed over; those that cannot say so are taken for healthy.
+SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": "interlock.v1.SafetyFilterService"},
+}
+
 OPTIONS: tuple[tuple[str, Any], ...] = (
-    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
+    ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
     ("grpc.service_config_disable_resolution", 1),  # nobody's DNS record switches retries on
     ("grpc.enable_retries", 0),  # this package retries, within one deadline; two layers would multiply
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -48,6 +55,12 @@ def address(targets: str | Sequence[str]) -> str:
         # gRPC resolves one name per channel; a name that stands for several addresses is what it is made for.
         raise SettingsError("several targets must be IP addresses of one version; or give one DNS name for all")
     return f"ipv{versions.pop()}:{','.join(names)}"
+
+
+def servers(targets: str | Sequence[str]) -> int:
+    """How many servers to reckon with; behind a name there may be several."""
+    names = (targets,) if isinstance(targets, str) else tuple(targets)
+    return len(names) if len(names) > 1 or _ip_version(names[0]) else _SERVERS_OF_A_NAME
 
 
 def _ip_version(name: str) -> int:

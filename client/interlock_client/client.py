@@ -16,7 +16,7 @@ from .errors import CallError, LocalReason, call_error
 from .requests import Exchange, Question, Text, Turns, listed
 from .retry import TokenBucket
 from .screening import Answer, Method, Send, Wait
-from .settings import ClientSettings
+from .settings import ClientSettings, Priority
 from .verdict import Verdict
 
 # How much longer than gRPC itself a forked child waits before it gives up an unanswered call.
@@ -48,10 +48,11 @@ class SafetyFilter(ClientSettings):
         profile: str | None = None,
         extra_margin: float | None = None,
         request_id: str | None = None,
+        priority: Priority | None = None,
     ) -> Verdict:
         """The verdict on one completion, in the light of its prompt or of the earlier turns."""
         exchange = Exchange(completion=completion, prompt=prompt, turns=turns)
-        question = Question([exchange], timeout_s, profile, extra_margin, request_id)
+        question = Question([exchange], timeout_s, profile, extra_margin, request_id, priority)
         return self._ask(screening.SCREEN, question)[0]
 
     def screen_batch(
@@ -62,9 +63,10 @@ class SafetyFilter(ClientSettings):
         profile: str | None = None,
         extra_margin: float | None = None,
         request_id: str | None = None,
+        priority: Priority | None = None,
     ) -> list[Verdict]:
         """A verdict on each exchange, in order, each independent of the others' failures."""
-        question = Question(listed(exchanges), timeout_s, profile, extra_margin, request_id)
+        question = Question(listed(exchanges), timeout_s, profile, extra_margin, request_id, priority)
         return self._ask(screening.SCREEN_BATCH, question)
 
     def ensemble(self, *, timeout_s: float | None = None) -> pb.GetEnsembleResponse:
@@ -112,10 +114,11 @@ class SafetyFilter(ClientSettings):
 
     def _send(self, step: Send) -> bytes:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._link().channel.unary_unary(step.path)
+        payload = step.message.SerializeToString()
         if not self._links.forked:
-            return call(step.payload, timeout=step.timeout_s, metadata=step.metadata)
+            return call(payload, timeout=step.timeout_s, metadata=step.metadata)
         # Where the fork left gRPC's core without its threads nothing there ends a call; a future's timeout is Python's.
-        future = call.future(step.payload, timeout=step.timeout_s, metadata=step.metadata)
+        future = call.future(payload, timeout=step.timeout_s, metadata=step.metadata)
         return future.result(timeout=step.timeout_s + FORKED_GRACE_S)
 
     def _link(self) -> _Link:

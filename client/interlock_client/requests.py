@@ -8,12 +8,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeVar
 
 from interlock.v1 import safety_filter_pb2 as pb
 
 from .errors import CallError, LocalReason
-from .settings import ClientSettings
+from .settings import ClientSettings, Priority
 
 Text = str | bytes
 Speaker = Literal["", "system", "user", "assistant"]
@@ -28,7 +28,9 @@ SPEAKERS = MappingProxyType(
     }
 )
 DETAILS = MappingProxyType({"decision": pb.DETAIL_DECISION, "reasons": pb.DETAIL_REASONS, "full": pb.DETAIL_FULL})
+PRIORITIES = MappingProxyType({"interactive": pb.PRIORITY_INTERACTIVE, "bulk": pb.PRIORITY_BULK})
 ENFORCEMENTS = MappingProxyType({"enforce": pb.ENFORCEMENT_ENFORCE, "observe": pb.ENFORCEMENT_OBSERVE})
+_R = TypeVar("_R", pb.ScreenRequest, pb.ScreenBatchRequest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,7 @@ class Question:
     profile: str | None = None
     extra_margin: float | None = None
     request_id: str | None = None
+    priority: Priority | None = None
 
 
 @dataclass(frozen=True)
@@ -99,12 +102,12 @@ def timeout_of(question: Question, settings: ClientSettings) -> float:
     return timeout_s
 
 
-def screen_request(asked: Sequence[Prepared], question: Question, settings: ClientSettings) -> bytes:
+def screen_request(asked: Sequence[Prepared], question: Question, settings: ClientSettings) -> pb.ScreenRequest:
     """The ScreenRequest for the only exchange."""
     return _request(pb.ScreenRequest(exchange=asked[0].message), question, settings)
 
 
-def batch_request(asked: Sequence[Prepared], question: Question, settings: ClientSettings) -> bytes:
+def batch_request(asked: Sequence[Prepared], question: Question, settings: ClientSettings) -> pb.ScreenBatchRequest:
     """The ScreenBatchRequest for all exchanges."""
     return _request(pb.ScreenBatchRequest(exchanges=[one.message for one in asked]), question, settings)
 
@@ -118,12 +121,16 @@ def _turn(turn: object) -> pb.Turn:
     return pb.Turn(speaker=SPEAKERS[speaker], text=encoded(text))
 
 
-def _request(request: pb.ScreenRequest | pb.ScreenBatchRequest, question: Question, settings: ClientSettings) -> bytes:
+def _request(request: _R, question: Question, settings: ClientSettings) -> _R:
     try:
         request.profile = settings.profile if question.profile is None else question.profile
         request.extra_margin = settings.extra_margin if question.extra_margin is None else question.extra_margin
     except (TypeError, ValueError):
         raise CallError(LocalReason.INVALID_CALL, "profile or extra_margin has a wrong type") from None
+    priority = settings.priority if question.priority is None else question.priority
+    if not isinstance(priority, str) or priority not in PRIORITIES:
+        raise CallError(LocalReason.INVALID_CALL, "unknown priority")
+    request.priority = PRIORITIES[priority]
     request.detail = DETAILS[settings.detail]
     request.enforcement = ENFORCEMENTS[settings.enforcement]
-    return request.SerializeToString()
+    return request

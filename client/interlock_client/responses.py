@@ -12,16 +12,19 @@ from .errors import RETRYABLE, CallError, LocalReason
 from .settings import ClientSettings
 from .verdict import Verdict
 
+Reply = bytes | pb.ScreenBatchResponse
+"""Bytes to be read, or what a stream has read already."""
 
-def screen_verdicts(reply: bytes) -> Sequence[pb.Verdict]:
+
+def screen_verdicts(reply: Reply) -> Sequence[pb.Verdict]:
     """The verdict of a ScreenResponse, if it has one."""
-    response = pb.ScreenResponse.FromString(reply)
+    response = pb.ScreenResponse.FromString(bytes_of(reply))
     return [response.verdict] if response.HasField("verdict") else []
 
 
-def batch_verdicts(reply: bytes) -> Sequence[pb.Verdict]:
+def batch_verdicts(reply: Reply) -> Sequence[pb.Verdict]:
     """The verdicts of a ScreenBatchResponse."""
-    return pb.ScreenBatchResponse.FromString(reply).verdicts
+    return (pb.ScreenBatchResponse.FromString(reply) if isinstance(reply, bytes) else reply).verdicts
 
 
 def withheld(error: CallError, settings: ClientSettings, sent_sha256: bytes = b"") -> Verdict:
@@ -65,6 +68,13 @@ def verdict_of(message: pb.Verdict, sent_sha256: bytes, settings: ClientSettings
         completion_sha256=message.completion_sha256,
         proto=message,
     )
+
+
+def bytes_of(reply: Reply) -> bytes:
+    """The bytes of a reply that no stream carries."""
+    if isinstance(reply, bytes):
+        return reply
+    raise CallError(LocalReason.MALFORMED_RESPONSE, "another message")
 
 
 def _name(enum: EnumDescriptor, prefix: str, number: int) -> str:

@@ -1,7 +1,7 @@
 """One call, from arguments to verdicts, without I/O: it yields what to do next and is sent what came of it.
 
 Both clients run this same plan; they differ in how they send and how they wait. Errors are values here: a step is
-answered with bytes, with an Exception, or (after Wait) with None.
+answered with a reply, with an Exception, or (after Wait) with None.
 
     prepare -> Send -> all final? -> verdicts
                      | no, and a retry fits -> Wait -> Send (what was not final) -> verdicts
@@ -15,10 +15,12 @@ from interlock.v1 import safety_filter_pb2 as pb
 
 from .errors import CallError, LocalReason, call_error
 from .requests import Exchange, Prepared, Question, batch_request, prepared, screen_request, timeout_of
-from .responses import batch_verdicts, screen_verdicts, verdict_of, withheld
+from .responses import Reply, batch_verdicts, bytes_of, screen_verdicts, verdict_of, withheld
 from .retry import TokenBucket, better, retry_wait_s, worth_retrying
 from .settings import ClientSettings
 from .verdict import Verdict
+
+Request = pb.ScreenRequest | pb.ScreenBatchRequest | pb.GetEnsembleRequest
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,15 @@ class Method:
     """An RPC that judges, as the two ends of a plan see it."""
 
     path: str
-    request: Callable[[Sequence[Prepared], Question, ClientSettings], bytes]
-    verdicts: Callable[[bytes], Sequence[pb.Verdict]]
+    request: Callable[[Sequence[Prepared], Question, ClientSettings], Request]
+    verdicts: Callable[[Reply], Sequence[pb.Verdict]]
 
 
-_SERVICE = pb.DESCRIPTOR.services_by_name["SafetyFilterService"].full_name
-SCREEN = Method(f"/{_SERVICE}/Screen", screen_request, screen_verdicts)
-SCREEN_BATCH = Method(f"/{_SERVICE}/ScreenBatch", batch_request, batch_verdicts)
-GET_ENSEMBLE_PATH = f"/{_SERVICE}/GetEnsemble"
+SERVICE = pb.DESCRIPTOR.services_by_name["SafetyFilterService"].full_name
+SCREEN = Method(f"/{SERVICE}/Screen", screen_request, screen_verdicts)
+SCREEN_BATCH = Method(f"/{SERVICE}/ScreenBatch", batch_request, batch_verdicts)
+SCREEN_MANY_PATH = f"/{SERVICE}/ScreenMany"
+GET_ENSEMBLE_PATH = f"/{SERVICE}/GetEnsemble"
 
 
 Pairs = tuple[tuple[str, str | bytes], ...]
@@ -44,7 +47,7 @@ class Send:
     """Call the server."""
 
     path: str
-    payload: bytes = field(repr=False)
+    message: Request = field(repr=False)
     timeout_s: float
     metadata: Pairs = field(repr=False)
 
@@ -56,7 +59,7 @@ class Wait:
     seconds: float
 
 
-Answer = bytes | Exception | None
+Answer = Reply | Exception | None
 Plan = Generator[Send | Wait, Answer, list[Verdict]]
 Asked = Mapping[int, Prepared]  # by position in the question
 
@@ -108,12 +111,14 @@ def withheld_all(error: Exception, question: Question, settings: ClientSettings)
 def ensemble_send(timeout_s: float | None, settings: ClientSettings) -> Send:
     """The only step of GetEnsemble, which is asked once."""
     question = Question(exchanges=(), timeout_s=timeout_s)
-    return Send(GET_ENSEMBLE_PATH, b"", timeout_of(question, settings), _metadata(question, settings))
+    return Send(
+        GET_ENSEMBLE_PATH, pb.GetEnsembleRequest(), timeout_of(question, settings), _metadata(question, settings)
+    )
 
 
 def ensemble_of(answer: Answer) -> pb.GetEnsembleResponse:
     """The description that came back; raises what came instead."""
-    return pb.GetEnsembleResponse.FromString(_bytes(answer))
+    return pb.GetEnsembleResponse.FromString(bytes_of(_reply(answer)))
 
 
 def _prepare(
@@ -133,12 +138,12 @@ def _attempt(call: Call, asked: Asked) -> Generator[Send | Wait, Answer, dict[in
     if not asked:
         return {}
     try:
-        payload = call.method.request(list(asked.values()), call.question, call.settings)
+        message = call.method.request(list(asked.values()), call.question, call.settings)
         left_s = call.left_s()
         if left_s <= 0:
             raise CallError(LocalReason.DEADLINE)
-        answer = yield Send(call.method.path, payload, left_s, call.metadata)
-        messages = call.method.verdicts(_bytes(answer))
+        answer = yield Send(call.method.path, message, left_s, call.metadata)
+        messages = call.method.verdicts(_reply(answer))
         if len(messages) != len(asked):
             raise CallError(LocalReason.MALFORMED_RESPONSE, f"{len(messages)} verdicts for {len(asked)}")
         pairs = zip(asked.items(), messages, strict=True)
@@ -148,7 +153,7 @@ def _attempt(call: Call, asked: Asked) -> Generator[Send | Wait, Answer, dict[in
         return {i: withheld(failure, call.settings, one.sha256) for i, one in asked.items()}
 
 
-def _bytes(answer: Answer) -> bytes:
+def _reply(answer: Answer) -> Reply:
     if isinstance(answer, Exception):
         raise answer
     if answer is None:

@@ -15,6 +15,7 @@ from .retry import RetrySettings
 from .verdict import Enforcement
 
 Detail = Literal["decision", "reasons", "full"]
+Priority = Literal["interactive", "bulk"]
 LocalAction = Literal["USE_FALLBACK_TEXT", "REGENERATE", "ESCALATE"]
 Metadata = Sequence[tuple[str, str | bytes]]
 
@@ -31,7 +32,7 @@ class ClientSettings:
 
     targets         one HOST:PORT (a DNS name stands for all of its addresses) or several IP:PORT; calls go round robin
     timeout_s       for one call, over all of its attempts
-    profile, extra_margin, detail   as in the contract; the first two can be overridden per call
+    profile, extra_margin, priority, detail   as in the contract; all but the last can be overridden per call
     enforcement     "observe" makes `Verdict.may_release` True for everything; the verdict itself stays strict
     on_unavailable  the action in verdicts of the client's own; the text is withheld whichever it is
     retry           when to try once more; None: never
@@ -44,6 +45,7 @@ class ClientSettings:
     timeout_s: float = 2.0
     profile: str = ""
     extra_margin: float = 0.0
+    priority: Priority = "interactive"
     detail: Detail = "reasons"
     enforcement: Enforcement = "enforce"
     on_unavailable: LocalAction = "USE_FALLBACK_TEXT"
@@ -57,6 +59,7 @@ class ClientSettings:
         checks = {
             "timeout_s must be a positive number of seconds": _is_finite(self.timeout_s) and self.timeout_s > 0,
             "extra_margin must be finite and not negative": _is_finite(self.extra_margin) and self.extra_margin >= 0,
+            f"priority must be one of {get_args(Priority)}": self.priority in get_args(Priority),
             f"detail must be one of {get_args(Detail)}": self.detail in get_args(Detail),
             f"enforcement must be one of {get_args(Enforcement)}": self.enforcement in get_args(Enforcement),
             f"on_unavailable must be one of {get_args(LocalAction)}": self.on_unavailable in get_args(LocalAction),

@@ -1,7 +1,8 @@
-"""Servers by script, and the two clients behind one face, so that a test is written once and runs for both."""
+"""Servers by script, and the clients behind one face, so that a test is written once and runs for all."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -51,9 +52,16 @@ def serve() -> Iterator[Serve]:
         service.stop()
 
 
-@pytest.fixture(params=[SafetyFilter, AsyncSafetyFilter], ids=["threads", "asyncio"])
+KINDS = {
+    "threads": SafetyFilter,
+    "asyncio": AsyncSafetyFilter,
+    "multiplexed": partial(AsyncSafetyFilter, multiplexed=True),
+}
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
 async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
-    """Opens a client of either kind; calls have ample time unless the test says otherwise."""
+    """Opens a client of every kind; calls have ample time unless the test says otherwise."""
     clients: list[AwaitedFilter] = []
 
     def opened(targets: Any, **settings: Any) -> AwaitedFilter:

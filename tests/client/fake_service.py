@@ -5,15 +5,43 @@ It speaks bytes, so that it can also answer with what no server of ours would.
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Queue
 from typing import NoReturn
 
 import grpc
 from interlock.v1 import safety_filter_pb2 as pb
 
 HANG_S_MAX = 20.0
+SERVICE = "interlock.v1.SafetyFilterService"
+
+
+class ItemAborted(Exception):
+    """An item of a stream ends with a code; the stream goes on."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+
+class ItemContext:
+    """What a behaviour asks of the context of a call, for an item of a stream."""
+
+    def __init__(self, stream: grpc.ServicerContext, item: pb.ScreenManyRequest, withdrawn: set[int]) -> None:
+        self._item, self._withdrawn = item, withdrawn
+        self.invocation_metadata, self.peer = stream.invocation_metadata, stream.peer
+
+    def abort(self, status: grpc.StatusCode, message: str) -> NoReturn:
+        raise ItemAborted(status.value[0])
+
+    def is_active(self) -> bool:
+        return self._item.sequence not in self._withdrawn
+
+    def time_remaining(self) -> float:
+        return self._item.timeout.ToTimedelta().total_seconds()
 
 
 @dataclass(frozen=True)
@@ -22,7 +50,7 @@ class Call:
 
     method: str
     payload: bytes
-    context: grpc.ServicerContext
+    context: grpc.ServicerContext | ItemContext
     stopping: threading.Event
     time_left_s: float
     peer: str
@@ -47,10 +75,14 @@ class FakeService(grpc.GenericRpcHandler):
 
     def __init__(self, *script: Behaviour) -> None:
         self.calls: list[Call] = []
+        self.cancelled: list[int] = []  # sequences on streams
+        self.streams_opened = 0
+        self.streams = True
+        self._ends: list[Callable[[], None]] = []
         self.called = threading.Event()
         self._script = script
         self._stopping = threading.Event()
-        self._server = grpc.server(ThreadPoolExecutor(max_workers=8), handlers=[self])
+        self._server = grpc.server(ThreadPoolExecutor(max_workers=16), handlers=[self])
         self.port = self._server.add_insecure_port("127.0.0.1:0")
         self.target = f"127.0.0.1:{self.port}"
         self._server.start()
@@ -60,21 +92,71 @@ class FakeService(grpc.GenericRpcHandler):
         """The completions of each call."""
         return [[exchange.completion for exchange in call.exchanges] for call in self.calls]
 
+    def end_streams(self) -> None:
+        """Ends those that are open, with OK, whatever they have not answered."""
+        for end in self._ends:
+            end()
+
+    def kill(self) -> None:
+        """Cuts every connection; calls that hang go on doing so."""
+        self._server.stop(grace=None).wait(1)
+
     def stop(self) -> None:
         self._stopping.set()
         self._server.stop(grace=None).wait()
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         service, _, method = handler_call_details.method.lstrip("/").rpartition("/")
-        assert service == "interlock.v1.SafetyFilterService"
+        if service != SERVICE or (method == "ScreenMany" and not self.streams):
+            return None  # such as health, which a client takes for healthy where it is not implemented
+        if method == "ScreenMany":
+            return grpc.stream_stream_rpc_method_handler(self._answer_many)
         return grpc.unary_unary_rpc_method_handler(lambda payload, context: self._answer(method, payload, context))
 
-    def _answer(self, method: str, payload: bytes, context: grpc.ServicerContext) -> bytes:
+    def _answer_many(self, items: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        """Answers the items of a stream side by side, each as a call of ScreenBatch."""
+        answers: Queue[bytes | None] = Queue()
+        self._ends.append(lambda: answers.put(None))
+        withdrawn: set[int] = set()
+        context.add_callback(lambda: answers.put(None))
+
+        def answer(item: pb.ScreenManyRequest) -> None:
+            inner = ItemContext(context, item, withdrawn)
+            try:
+                payload = self._answer("ScreenBatch", item.batch.SerializeToString(), inner)
+                answers.put(many_response(item.sequence, payload))
+            except ItemAborted as aborted:
+                response = pb.ScreenManyResponse(sequence=item.sequence, code=aborted.code, message="cannot judge")
+                answers.put(response.SerializeToString())
+
+        def read() -> None:
+            with suppress(grpc.RpcError, Exception):  # it ends with the stream
+                for item in map(pb.ScreenManyRequest.FromString, items):
+                    if item.cancel:
+                        self.cancelled.append(item.sequence)
+                        withdrawn.add(item.sequence)
+                    else:
+                        threading.Thread(target=answer, args=[item], daemon=True).start()
+
+        self.streams_opened += 1
+        threading.Thread(target=read, daemon=True).start()
+        yield from iter(answers.get, None)
+
+    def _answer(self, method: str, payload: bytes, context: "grpc.ServicerContext | ItemContext") -> bytes:
         metadata = {key: str(value) for key, value in context.invocation_metadata()}
         call = Call(method, payload, context, self._stopping, context.time_remaining(), context.peer(), metadata)
         self.calls.append(call)
         self.called.set()
         return self._script[min(len(self.calls), len(self._script)) - 1](call)
+
+
+def many_response(sequence: int, payload: bytes) -> bytes:
+    """A ScreenManyResponse whose batch is these bytes, whether they are one or not."""
+    length, varint = len(payload), b""
+    while length > 0x7F:
+        varint += bytes([length & 0x7F | 0x80])
+        length >>= 7
+    return pb.ScreenManyResponse(sequence=sequence).SerializeToString() + b"\x22" + varint + bytes([length]) + payload
 
 
 def judge(verdict_of: Callable[[pb.Exchange], pb.Verdict]) -> Behaviour:

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 from interlock_client import AsyncSafetyFilter, SafetyFilter, SettingsError, Verdict
-from interlock_client.channel import OPTIONS, address
+from interlock_client.channel import OPTIONS, address, servers
+from interlock_client.screening import SERVICE
 
 from . import fake_service
 from .conftest import Connect, Serve
@@ -34,11 +35,24 @@ def test_impossible_address(targets: list[str]) -> None:
         SafetyFilter(targets=targets)
 
 
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [("10.0.0.1:1", 1), (["[::1]:1"], 1), (["10.0.0.1:1", "10.0.0.2:2"], 2), ("filter.example:443", 4)],
+)
+def test_servers(targets: str | list[str], expected: int) -> None:
+    """An address is one server; a name may be several."""
+    assert expected == servers(targets)
+
+
 def test_options_keep_promises() -> None:
-    """Round robin, no retries below ours nor by a service config from DNS, no connections shared through a pool."""
+    """Round robin over healthy servers, no retries below ours nor by a service config from DNS, no shared connections."""
     options = dict(OPTIONS)
 
-    assert json.loads(options["grpc.service_config"])["loadBalancingConfig"] == [{"round_robin": {}}]
+    config = json.loads(options["grpc.service_config"])
+    assert (config["loadBalancingConfig"], config["healthCheckConfig"]) == (
+        [{"round_robin": {}}],
+        {"serviceName": SERVICE},
+    )
     assert (options["grpc.enable_retries"], options["grpc.service_config_disable_resolution"]) == (0, 1)
 
 

@@ -101,6 +101,8 @@ async def test_spent_timeout_asks_nobody(serve: Serve, connect: Connect, timeout
         {"completion": "fine", "turns": ["hi"]},
         {"completion": "fine", "profile": 3},
         {"completion": "fine", "extra_margin": "much"},
+        {"completion": "fine", "priority": "urgent"},
+        {"completion": "fine", "priority": ["bulk"]},
         {"completion": "fine", "timeout_s": float("nan")},
         {"completion": "fine", "timeout_s": "2"},
     ],
@@ -157,31 +159,34 @@ async def test_close_during_call(serve: Serve, connect: Connect) -> None:
 async def test_request_carries_everything(serve: Serve, connect: Connect) -> None:
     """The settings and the arguments of the call arrive at the server."""
     service = serve(fake_service.release)
-    client = connect(service.target, profile="strict", extra_margin=1.5, detail="full", metadata=[("x-team", "a")])
+    asked = {"profile": "strict", "extra_margin": 1.5, "detail": "full", "priority": "bulk"}
+    client = connect(service.target, metadata=[("x-team", "a")], **asked)
     turns = [("user", "hi"), ("assistant", b"yes?")]
     assert await client.screen(turns=turns, completion="naïve", request_id="r-1", timeout_s=5)
 
     call = service.calls[0]
-    expected = pb.ScreenRequest(
-        exchange=pb.Exchange(
-            turns=[pb.Turn(speaker=pb.SPEAKER_USER, text=b"hi"), pb.Turn(speaker=pb.SPEAKER_ASSISTANT, text=b"yes?")],
-            completion="naïve".encode(),
-        ),
-        profile="strict",
-        extra_margin=1.5,
-        detail=pb.DETAIL_FULL,
-        enforcement=pb.ENFORCEMENT_ENFORCE,
-    )
-    assert (expected, "r-1", "a") == (call.request, call.metadata["x-request-id"], call.metadata["x-team"])
+    turns = [pb.Turn(speaker=pb.SPEAKER_USER, text=b"hi"), pb.Turn(speaker=pb.SPEAKER_ASSISTANT, text=b"yes?")]
+    options = {
+        "profile": "strict",
+        "extra_margin": 1.5,
+        "detail": pb.DETAIL_FULL,
+        "enforcement": pb.ENFORCEMENT_ENFORCE,
+        "priority": pb.PRIORITY_BULK,
+    }
+    assert [pb.Exchange(turns=turns, completion="naïve".encode())] == list(call.exchanges)
+    assert options == {name: getattr(call.request, name) for name in options}
+    assert ("r-1", "a") == (call.metadata["x-request-id"], call.metadata["x-team"])
     assert 0 < call.time_left_s < 6  # gRPC rounds it up a little on the way
 
 
 async def test_call_overrides_settings(serve: Serve, connect: Connect) -> None:
-    """Profile and extra margin of a call replace those of the client."""
+    """Profile, extra margin and priority of a call replace those of the client."""
     service = serve(fake_service.release)
-    await connect(service.target, profile="a", extra_margin=1.0).screen(completion="x", profile="b", extra_margin=2)
+    client = connect(service.target, profile="a", extra_margin=1.0, priority="bulk")
+    await client.screen(completion="x", profile="b", extra_margin=2, priority="interactive")
+    request = service.calls[0].request
 
-    assert (service.calls[0].request.profile, service.calls[0].request.extra_margin) == ("b", 2.0)
+    assert (request.profile, request.extra_margin, request.priority) == ("b", 2.0, pb.PRIORITY_INTERACTIVE)
 
 
 async def test_metadata_function_is_asked_per_call(serve: Serve, connect: Connect) -> None:

@@ -21,6 +21,7 @@ from .conftest import Connect, Serve
         ("detail", "everything"),
         ("enforcement", "off"),
         ("on_unavailable", "RELEASE"),
+        ("priority", "urgent"),
     ],
 )
 def test_impossible_settings(setting: str, value: object) -> None:

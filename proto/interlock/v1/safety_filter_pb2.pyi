@@ -283,6 +283,30 @@ ENFORCEMENT_OBSERVE: Enforcement.ValueType  # 2
 """ENFORCEMENT_OBSERVE: the caller releases anyway; the server counts and alarms it."""
 Global___Enforcement: _TypeAlias = Enforcement  # noqa: Y015
 
+class _Priority:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
+    """PRIORITY_UNSPECIFIED means PRIORITY_INTERACTIVE, as does every number that a server does not know."""
+    PRIORITY_INTERACTIVE: _Priority.ValueType  # 1
+    """PRIORITY_INTERACTIVE: somebody waits."""
+    PRIORITY_BULK: _Priority.ValueType  # 2
+    """PRIORITY_BULK: nobody waits; it is judged when nothing interactive is to do. Give it a long deadline."""
+
+class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
+    """Priority says whether somebody waits for the verdict. It changes when a text is judged, never how."""
+
+PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
+"""PRIORITY_UNSPECIFIED means PRIORITY_INTERACTIVE, as does every number that a server does not know."""
+PRIORITY_INTERACTIVE: Priority.ValueType  # 1
+"""PRIORITY_INTERACTIVE: somebody waits."""
+PRIORITY_BULK: Priority.ValueType  # 2
+"""PRIORITY_BULK: nobody waits; it is judged when nothing interactive is to do. Give it a long deadline."""
+Global___Priority: _TypeAlias = Priority  # noqa: Y015
+
 class _Speaker:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -416,6 +440,7 @@ class ScreenRequest(_message.Message):
     EXTRA_MARGIN_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     ENFORCEMENT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     profile: _builtins.str
     """Profile names a profile of the policy; empty means its default. An unknown name is INVALID_ARGUMENT."""
     extra_margin: _builtins.float
@@ -424,6 +449,8 @@ class ScreenRequest(_message.Message):
     """Detail is how much of the verdict to send."""
     enforcement: Global___Enforcement.ValueType
     """Enforcement is what the caller will do with a withheld verdict."""
+    priority: Global___Priority.ValueType
+    """Priority says whether somebody waits for the verdict."""
     @_builtins.property
     def exchange(self) -> Global___Exchange:
         """Exchange is what to judge."""
@@ -436,10 +463,11 @@ class ScreenRequest(_message.Message):
         extra_margin: _builtins.float = ...,
         detail: Global___Detail.ValueType = ...,
         enforcement: Global___Enforcement.ValueType = ...,
+        priority: Global___Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["exchange", b"exchange"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "enforcement", b"enforcement", "exchange", b"exchange", "extra_margin", b"extra_margin", "profile", b"profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "enforcement", b"enforcement", "exchange", b"exchange", "extra_margin", b"extra_margin", "priority", b"priority", "profile", b"profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -480,6 +508,7 @@ class ScreenBatchRequest(_message.Message):
     EXTRA_MARGIN_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     ENFORCEMENT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     profile: _builtins.str
     """Profile is as in ScreenRequest."""
     extra_margin: _builtins.float
@@ -488,6 +517,8 @@ class ScreenBatchRequest(_message.Message):
     """Detail is as in ScreenRequest."""
     enforcement: Global___Enforcement.ValueType
     """Enforcement is as in ScreenRequest."""
+    priority: Global___Priority.ValueType
+    """Priority is as in ScreenRequest."""
     @_builtins.property
     def exchanges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exchange]:
         """Exchanges are judged independently of each other."""
@@ -500,10 +531,11 @@ class ScreenBatchRequest(_message.Message):
         extra_margin: _builtins.float = ...,
         detail: Global___Detail.ValueType = ...,
         enforcement: Global___Enforcement.ValueType = ...,
+        priority: Global___Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "enforcement", b"enforcement", "exchanges", b"exchanges", "extra_margin", b"extra_margin", "profile", b"profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "enforcement", b"enforcement", "exchanges", b"exchanges", "extra_margin", b"extra_margin", "priority", b"priority", "profile", b"profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -532,6 +564,84 @@ class ScreenBatchResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScreenBatchResponse: _TypeAlias = ScreenBatchResponse  # noqa: Y015
+
+@_typing.final
+class ScreenManyRequest(_message.Message):
+    """ScreenManyRequest is an item of a stream: a batch, most often of one exchange, or the withdrawal of an earlier item."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    CANCEL_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Sequence is the caller's number for the item. No two items of a stream that are not answered yet may have the same."""
+    cancel: _builtins.bool
+    """Cancel withdraws the item with this sequence, of which no answer comes unless it was on its way; timeout and batch
+    mean nothing then. An item that is not there is no mistake.
+    """
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """Timeout is the deadline of this item, counted from when the server reads it. It must be more than 0."""
+
+    @_builtins.property
+    def batch(self) -> Global___ScreenBatchRequest:
+        """Batch is what to judge, under the limits of ScreenBatch."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        batch: Global___ScreenBatchRequest | None = ...,
+        cancel: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "cancel", b"cancel", "sequence", b"sequence", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScreenManyRequest: _TypeAlias = ScreenManyRequest  # noqa: Y015
+
+@_typing.final
+class ScreenManyResponse(_message.Message):
+    """ScreenManyResponse answers one item."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Sequence is that of the item."""
+    code: _builtins.int
+    """Code is 0 when there are verdicts; otherwise the item could not be understood, and this is what ScreenBatch would have
+    ended with, by the numbers of google.rpc.Code. Other items of the stream are not affected.
+    """
+    message: _builtins.str
+    """Message names the field and the limit that a code other than 0 is about. It never holds text."""
+    @_builtins.property
+    def batch(self) -> Global___ScreenBatchResponse:
+        """Batch has a verdict for each exchange, in order; absent with a code other than 0."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+        batch: Global___ScreenBatchResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "code", b"code", "message", b"message", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScreenManyResponse: _TypeAlias = ScreenManyResponse  # noqa: Y015
 
 @_typing.final
 class GetEnsembleRequest(_message.Message):

@@ -45,6 +45,11 @@ class SafetyFilterServiceStub:
                 request_serializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenBatchRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenBatchResponse.FromString,
                 _registered_method=True)
+        self.ScreenMany = channel.stream_stream(
+                '/interlock.v1.SafetyFilterService/ScreenMany',
+                request_serializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenManyRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenManyResponse.FromString,
+                _registered_method=True)
         self.GetEnsemble = channel.unary_unary(
                 '/interlock.v1.SafetyFilterService/GetEnsemble',
                 request_serializer=interlock_dot_v1_dot_safety__filter__pb2.GetEnsembleRequest.SerializeToString,
@@ -71,6 +76,19 @@ class SafetyFilterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScreenMany(self, request_iterator, context):
+        """ScreenMany judges what comes in, item by item, and answers each when it is done, in whatever order that is. For callers
+        on hot paths: one long stream costs less than many calls.
+
+        Half-close: what was asked is finished, then the stream ends with OK. Cancel: everything is withdrawn. The server ends a
+        stream with OK when it is old, and with UNAVAILABLE when the server goes away, both after it answered what it had read;
+        an item without an answer can be sent again elsewhere. The server stops reading while it holds as many items of a stream
+        as it allows. A message over its limit of bytes ends the stream with RESOURCE_EXHAUSTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetEnsemble(self, request, context):
         """GetEnsemble names the members, categories, profiles, digests and certificate in force.
         """
@@ -90,6 +108,11 @@ def add_SafetyFilterServiceServicer_to_server(servicer, server):
                     servicer.ScreenBatch,
                     request_deserializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenBatchRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenBatchResponse.SerializeToString,
+            ),
+            'ScreenMany': grpc.stream_stream_rpc_method_handler(
+                    servicer.ScreenMany,
+                    request_deserializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenManyRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenManyResponse.SerializeToString,
             ),
             'GetEnsemble': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEnsemble,
@@ -152,6 +175,33 @@ class SafetyFilterService:
             '/interlock.v1.SafetyFilterService/ScreenBatch',
             interlock_dot_v1_dot_safety__filter__pb2.ScreenBatchRequest.SerializeToString,
             interlock_dot_v1_dot_safety__filter__pb2.ScreenBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScreenMany(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/interlock.v1.SafetyFilterService/ScreenMany',
+            interlock_dot_v1_dot_safety__filter__pb2.ScreenManyRequest.SerializeToString,
+            interlock_dot_v1_dot_safety__filter__pb2.ScreenManyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,15 @@ class SafetyFilterServiceStub:
     """ScreenBatch judges many exchanges and answers with a verdict for each, in order, each independent of the others'
     failures.
     """
+    ScreenMany: _grpc.StreamStreamMultiCallable[_safety_filter_pb2.ScreenManyRequest, _safety_filter_pb2.ScreenManyResponse]
+    """ScreenMany judges what comes in, item by item, and answers each when it is done, in whatever order that is. For callers
+    on hot paths: one long stream costs less than many calls.
+
+    Half-close: what was asked is finished, then the stream ends with OK. Cancel: everything is withdrawn. The server ends a
+    stream with OK when it is old, and with UNAVAILABLE when the server goes away, both after it answered what it had read;
+    an item without an answer can be sent again elsewhere. The server stops reading while it holds as many items of a stream
+    as it allows. A message over its limit of bytes ends the stream with RESOURCE_EXHAUSTED.
+    """
     GetEnsemble: _grpc.UnaryUnaryMultiCallable[_safety_filter_pb2.GetEnsembleRequest, _safety_filter_pb2.GetEnsembleResponse]
     """GetEnsemble names the members, categories, profiles, digests and certificate in force."""
 
@@ -59,6 +68,15 @@ class SafetyFilterServiceAsyncStub(SafetyFilterServiceStub):
     ScreenBatch: _aio.UnaryUnaryMultiCallable[_safety_filter_pb2.ScreenBatchRequest, _safety_filter_pb2.ScreenBatchResponse]  # type: ignore[assignment]
     """ScreenBatch judges many exchanges and answers with a verdict for each, in order, each independent of the others'
     failures.
+    """
+    ScreenMany: _aio.StreamStreamMultiCallable[_safety_filter_pb2.ScreenManyRequest, _safety_filter_pb2.ScreenManyResponse]  # type: ignore[assignment]
+    """ScreenMany judges what comes in, item by item, and answers each when it is done, in whatever order that is. For callers
+    on hot paths: one long stream costs less than many calls.
+
+    Half-close: what was asked is finished, then the stream ends with OK. Cancel: everything is withdrawn. The server ends a
+    stream with OK when it is old, and with UNAVAILABLE when the server goes away, both after it answered what it had read;
+    an item without an answer can be sent again elsewhere. The server stops reading while it holds as many items of a stream
+    as it allows. A message over its limit of bytes ends the stream with RESOURCE_EXHAUSTED.
     """
     GetEnsemble: _aio.UnaryUnaryMultiCallable[_safety_filter_pb2.GetEnsembleRequest, _safety_filter_pb2.GetEnsembleResponse]  # type: ignore[assignment]
     """GetEnsemble names the members, categories, profiles, digests and certificate in force."""
@@ -82,6 +100,21 @@ class SafetyFilterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_safety_filter_pb2.ScreenBatchResponse, _abc.Awaitable[_safety_filter_pb2.ScreenBatchResponse]]:
         """ScreenBatch judges many exchanges and answers with a verdict for each, in order, each independent of the others'
         failures.
+        """
+
+    @_abc_1.abstractmethod
+    def ScreenMany(
+        self,
+        request_iterator: _MaybeAsyncIterator[_safety_filter_pb2.ScreenManyRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_safety_filter_pb2.ScreenManyResponse], _abc.AsyncIterator[_safety_filter_pb2.ScreenManyResponse]]:
+        """ScreenMany judges what comes in, item by item, and answers each when it is done, in whatever order that is. For callers
+        on hot paths: one long stream costs less than many calls.
+
+        Half-close: what was asked is finished, then the stream ends with OK. Cancel: everything is withdrawn. The server ends a
+        stream with OK when it is old, and with UNAVAILABLE when the server goes away, both after it answered what it had read;
+        an item without an answer can be sent again elsewhere. The server stops reading while it holds as many items of a stream
+        as it allows. A message over its limit of bytes ends the stream with RESOURCE_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod

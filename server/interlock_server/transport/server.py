@@ -11,18 +11,28 @@ from interlock.v1 import safety_filter_pb2_grpc as pb_grpc
 from interlock_server.errors import ConfigError
 from interlock_server.metrics import Metrics
 from interlock_server.transport.interceptors import RpcMetrics
+from interlock_server.transport.service import SafetyFilterService
 from interlock_server.transport.settings import TransportSettings
 
 _LAST_REPLY_S = 0.2  # a verdict that is ready still has to be sent
 SERVICE = pb.DESCRIPTOR.services_by_name["SafetyFilterService"].full_name
 
 
+KEEPALIVE = (
+    # Finds callers that died silently, whose streams would hold their places for ever.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # gRPC hangs up on callers that ping an idle stream more often than every five minutes; ours do every 30 seconds.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+_HEARD_S = 0.1  # NOT_SERVING reaches those who watch, so that they go elsewhere before their connections are closed
+
+
 class GrpcServer:
     """Binds its port on construction; its health is NOT_SERVING until `say_serving`, and again while it drains."""
 
-    def __init__(
-        self, settings: TransportSettings, service: pb_grpc.SafetyFilterServiceServicer, metrics: Metrics
-    ) -> None:
+    def __init__(self, settings: TransportSettings, service: SafetyFilterService, metrics: Metrics) -> None:
         limits = settings.message_bytes_max
         self._server = grpc.aio.server(
             interceptors=[RpcMetrics(metrics)],
@@ -30,10 +40,15 @@ class GrpcServer:
                 ("grpc.max_receive_message_length", limits),
                 ("grpc.max_send_message_length", limits),
                 ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a replica
+                ("grpc.max_connection_age_ms", round(settings.connection_age_s * 1000)),
+                ("grpc.max_connection_age_grace_ms", round(settings.connection_age_grace_s * 1000)),
+                *KEEPALIVE,
             ],
         )
         self._health = health.aio.HealthServicer()
         self._settings = settings
+        self._service = service
+        self._draining = False
         pb_grpc.add_SafetyFilterServiceServicer_to_server(service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
@@ -56,7 +71,11 @@ class GrpcServer:
 
         Health watchers never end by themselves; once `idle` is set, because no request is left, they are not waited for.
         """
-        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        if not self._draining:
+            self._draining = True
+            await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+            await asyncio.sleep(min(_HEARD_S, self._settings.drain_seconds))
+            self._service.drain()
         stopping = asyncio.create_task(self._server.stop(self._settings.drain_seconds))
         resting = asyncio.create_task(idle.wait())
         await asyncio.wait((stopping, resting), return_when=asyncio.FIRST_COMPLETED)

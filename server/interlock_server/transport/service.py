@@ -3,112 +3,130 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 from interlock.v1 import safety_filter_pb2 as pb
 from interlock.v1 import safety_filter_pb2_grpc as pb_grpc
 
 from interlock_server.decision.verdict import Reason
-from interlock_server.filter import Request, SafetyFilter, Screening
+from interlock_server.filter import SafetyFilter, Screening
 from interlock_server.metrics import Metrics
+from interlock_server.transport.admission import Admission
 from interlock_server.transport.settings import TransportSettings
+from interlock_server.transport.stream import Stream
 from interlock_server.transport.translate import InvalidRequest, check_options, is_ambiguous, to_request, to_verdict
 
 if TYPE_CHECKING:  # generic only in its type stubs
     Context = grpc.aio.ServicerContext[Any, Any]
 
 _BATCH_CONCURRENCY = 8  # of one batch: enough to keep the lanes busy, too few to push other callers out
+_AGE_SPREAD = (0.75, 1.0)  # streams that began together must not end together
 
 
 class SafetyFilterService(pb_grpc.SafetyFilterServiceServicer):
-    """Serves one filter and its description; says UNAVAILABLE until it has them. `idle` is set while nothing is screened."""
+    """Serves one filter and its description; says UNAVAILABLE until it has them."""
 
     def __init__(self, settings: TransportSettings, metrics: Metrics) -> None:
         self._filter: SafetyFilter | None = None
         self._ensemble = pb.GetEnsembleResponse()
         self._settings = settings
-        self._metrics = metrics
-        self._in_flight = 0
-        self.idle = asyncio.Event()
-        self.idle.set()
+        self._granted = settings.detail_granted
+        self._admission = Admission(settings.in_flight_max, metrics)
+        self.idle = self._admission.idle
 
     def begin(self, safety_filter: SafetyFilter, ensemble: pb.GetEnsembleResponse) -> None:
         """From now on answers with this filter."""
         self._filter, self._ensemble = safety_filter, ensemble
 
+    def drain(self) -> None:
+        """From now on takes no streams; those that are open end when what they have read is answered."""
+        self._admission.drain()
+
     async def Screen(self, request: pb.ScreenRequest, context: Context) -> pb.ScreenResponse:
         """One exchange, one verdict."""
         deadline_s = _deadline_s(context)
-        safety_filter = await self._serving(context, request)
-        if is_ambiguous(request.exchange):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "exchange: has both a prompt and turns")
-        screening = await self._screen(safety_filter, to_request(request.exchange, request, deadline_s), "Screen")
+        safety_filter = self._filter or await _not_warm(context)
+        try:
+            check_options(request, safety_filter.policy)
+            if is_ambiguous(request.exchange):
+                raise InvalidRequest("exchange: has both a prompt and turns")
+        except InvalidRequest as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        screening = await self._screen(safety_filter, request.exchange, request, deadline_s, "Screen")
         _say_reason(context, screening)
         return pb.ScreenResponse(verdict=self._verdict(safety_filter, screening, request.detail))
 
     async def ScreenBatch(self, request: pb.ScreenBatchRequest, context: Context) -> pb.ScreenBatchResponse:
         """Many exchanges, a verdict each, in order; what is wrong with one of them withholds that one."""
         deadline_s = _deadline_s(context)
-        safety_filter = await self._serving(context, request)
-        if len(request.exchanges) > self._settings.batch_size_max:
-            message = f"exchanges: {len(request.exchanges)} are more than {self._settings.batch_size_max}"
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
-        places = asyncio.Semaphore(_BATCH_CONCURRENCY)
+        safety_filter = self._filter or await _not_warm(context)
+        try:
+            return await self._screen_batch(safety_filter, "ScreenBatch", request, deadline_s)
+        except InvalidRequest as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
-        async def screen(exchange: pb.Exchange) -> Screening:
-            async with places:
-                return await self._screen(safety_filter, to_request(exchange, request, deadline_s), "ScreenBatch")
-
-        screenings = await asyncio.gather(*map(screen, request.exchanges))
-        return pb.ScreenBatchResponse(verdicts=[self._verdict(safety_filter, s, request.detail) for s in screenings])
+    # The generated base class knows generators only; grpc.aio also takes coroutines that read and write themselves.
+    async def ScreenMany(  # type: ignore[override]
+        self, requests: AsyncIterator[pb.ScreenManyRequest], context: Context
+    ) -> None:
+        """Many batches over one stream; it ends with UNAVAILABLE when the server goes away, so that callers go elsewhere."""
+        safety_filter = self._filter or await _not_warm(context)
+        judge = partial(self._screen_batch, safety_filter, "ScreenMany")
+        stream = Stream(context, judge, self._settings.stream_in_flight_max)
+        with self._admission.open(stream):
+            if not self._admission.draining:
+                await stream.run(self._settings.stream_age_s * random.uniform(*_AGE_SPREAD))
+            if self._admission.draining:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the server goes away")
 
     async def GetEnsemble(self, request: pb.GetEnsembleRequest, context: Context) -> pb.GetEnsembleResponse:
         """What is in force."""
-        await self._serving(context)
-        return self._ensemble
+        return self._ensemble if self._filter else await _not_warm(context)
 
-    async def _serving(
-        self, context: Context, request: pb.ScreenRequest | pb.ScreenBatchRequest | None = None
-    ) -> SafetyFilter:
-        """The filter in force, if there is one and it can do what is asked; else ends the RPC."""
-        if self._filter is None:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the members are not warm yet")
+    async def _screen_batch(
+        self, safety_filter: SafetyFilter, rpc: str, request: pb.ScreenBatchRequest, deadline_s: float
+    ) -> pb.ScreenBatchResponse:
+        """A verdict for each exchange; raises InvalidRequest."""
+        check_options(request, safety_filter.policy)
+        exchanges = request.exchanges
+        if len(exchanges) > self._settings.batch_size_max:
+            raise InvalidRequest(f"exchanges: {len(exchanges)} are more than {self._settings.batch_size_max}")
+        places = asyncio.Semaphore(_BATCH_CONCURRENCY)
+
+        async def screen(exchange: pb.Exchange) -> pb.Verdict:
+            async with places:
+                screening = await self._screen(safety_filter, exchange, request, deadline_s, rpc)
+                return self._verdict(safety_filter, screening, request.detail)
+
+        if len(exchanges) == 1:  # a task of its own would cost as much as the rest of the edge
+            return pb.ScreenBatchResponse(verdicts=[await screen(exchanges[0])])
+        return pb.ScreenBatchResponse(verdicts=await asyncio.gather(*map(screen, exchanges)))
+
+    async def _screen(
+        self,
+        safety_filter: SafetyFilter,
+        exchange: pb.Exchange,
+        asked: pb.ScreenRequest | pb.ScreenBatchRequest,
+        deadline_s: float,
+        rpc: str,
+    ) -> Screening:
+        refused = None if self._admission.enter() else Reason.OVERLOADED
         try:
-            if request is not None:
-                check_options(request, self._filter.policy)
-        except InvalidRequest as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        return self._filter
-
-    async def _screen(self, safety_filter: SafetyFilter, request: Request, rpc: str) -> Screening:
-        with self._counted() as admitted:
-            if not admitted:
-                self._metrics.admission_refused.labels("in_flight").inc()
-                request = replace(request, refused=Reason.OVERLOADED)
-            return await safety_filter.screen(request, rpc)
+            return await safety_filter.screen(to_request(exchange, asked, deadline_s, refused), rpc)
+        finally:
+            self._admission.leave()
 
     def _verdict(self, safety_filter: SafetyFilter, screening: Screening, detail: int) -> pb.Verdict:
-        granted, shadow = self._settings.detail_granted, safety_filter.policy.shadow
-        return to_verdict(screening, detail, granted, shadow, self._ensemble.digests)
+        return to_verdict(screening, detail, self._granted, safety_filter.policy.shadow, self._ensemble.digests)
 
-    @contextmanager
-    def _counted(self) -> Iterator[bool]:
-        """Counts a request in flight; yields whether there was room for it."""
-        self._in_flight += 1
-        self.idle.clear()
-        self._metrics.in_flight.set(self._in_flight)
-        try:
-            yield self._in_flight <= self._settings.in_flight_max
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self.idle.set()
-            self._metrics.in_flight.set(self._in_flight)
+
+async def _not_warm(context: Context) -> NoReturn:
+    await context.abort(grpc.StatusCode.UNAVAILABLE, "the members are not warm yet")
 
 
 def _deadline_s(context: Context) -> float:
@@ -119,6 +137,9 @@ def _deadline_s(context: Context) -> float:
 
 def _say_reason(context: Context, screening: Screening) -> None:
     """The first reason and the request's id as trailing metadata, so that meshes see overload without reading verdicts."""
-    request_ids = [(key, value) for key, value in context.invocation_metadata() or () if key == "x-request-id"]
+    said = [(key, value) for key, value in context.invocation_metadata() or () if key == "x-request-id"][:1]
     reasons = screening.verdict.reasons
-    context.set_trailing_metadata((*request_ids[:1], *([("interlock-reason", reasons[0].value)] if reasons else [])))
+    if reasons:
+        said.append(("interlock-reason", reasons[0].value))
+    if said:
+        context.set_trailing_metadata(tuple(said))

@@ -23,6 +23,12 @@ class TransportSettings(Settings):
     in_flight_max: int = Field(default=1024, ge=1, le=100_000)
     batch_size_max: int = Field(default=256, ge=1, le=10_000)
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
+    stream_in_flight_max: int = Field(default=256, ge=1, le=10_000)
+    """Items of one stream that are not answered yet; while there are as many, the server does not read on."""
+    connection_age_s: float = Field(default=300.0, ge=1, le=86_400)
+    """After about so long callers are asked to connect anew, so that load spreads over servers that came later."""
+    connection_age_grace_s: float = Field(default=60.0, ge=1, le=3_600)
+    """How long calls on an old connection may go on. Streams end in half of it, so that none is cut."""
 
     @field_validator("address", "http_address")
     @classmethod
@@ -31,6 +37,11 @@ class TransportSettings(Settings):
         if not (separator and host and port.isdigit() and int(port) < 65_536):
             raise ValueError("must be HOST:PORT")
         return value
+
+    @property
+    def stream_age_s(self) -> float:
+        """A stream ends when it is that old: one that began just before its connection was asked to end is not cut."""
+        return self.connection_age_grace_s / 2
 
     @property
     def detail_granted(self) -> DetailName:

@@ -1,13 +1,13 @@
 """Between the contract and the filter's own types, by tables. Enums have the same names on both sides, which a test holds."""
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 from google.protobuf.duration_pb2 import Duration
 from interlock.v1 import safety_filter_pb2 as pb
 
 from interlock_server.bundle.load import Bundle
-from interlock_server.decision.evidence import CertificateState
+from interlock_server.decision.evidence import CertificateState, MissingCause
 from interlock_server.decision.policy import Policy
 from interlock_server.decision.verdict import Action, CategoryResult, Reason
 from interlock_server.filter import Request, Screening
@@ -17,6 +17,11 @@ from interlock_server.transport.settings import DetailName
 
 SPEAKERS = {pb.SPEAKER_SYSTEM: "system", pb.SPEAKER_USER: "user", pb.SPEAKER_ASSISTANT: "assistant"}
 DETAILS: dict[DetailName, int] = {"decision": 1, "reasons": 2, "full": 3}
+REASONS = {reason: pb.Reason.Value(f"REASON_{reason}") for reason in Reason}
+ACTIONS = {
+    action: pb.ACTION_UNSPECIFIED if action is Action.NONE else pb.Action.Value(f"ACTION_{action}") for action in Action
+}
+MISSING_CAUSES = {cause: pb.MissingCause.Value(f"MISSING_CAUSE_{cause}") for cause in MissingCause}
 
 
 class InvalidRequest(ValueError):
@@ -36,16 +41,22 @@ def is_ambiguous(exchange: pb.Exchange) -> bool:
     return bool(exchange.prompt and exchange.turns)
 
 
-def to_request(exchange: pb.Exchange, asked: pb.ScreenRequest | pb.ScreenBatchRequest, deadline_s: float) -> Request:
-    """What the filter is asked. An ambiguous exchange is refused there."""
+def to_request(
+    exchange: pb.Exchange,
+    asked: pb.ScreenRequest | pb.ScreenBatchRequest,
+    deadline_s: float,
+    refused: Reason | None = None,
+) -> Request:
+    """What the filter is asked, or to refuse. An ambiguous exchange is refused there."""
     return Request(
-        prompt=exchange.prompt or _joined(exchange.turns),
+        prompt=exchange.prompt or (_joined(exchange.turns) if exchange.turns else b""),
         completion=exchange.completion,
         profile=asked.profile,
         extra_margin=asked.extra_margin,
         deadline_s=deadline_s,
         observed_only=asked.enforcement == pb.ENFORCEMENT_OBSERVE,
-        refused=Reason.INPUT_UNREADABLE if is_ambiguous(exchange) else None,
+        bulk=asked.priority == pb.PRIORITY_BULK,  # what we do not know is interactive: it must not wait for ever
+        refused=refused or (Reason.INPUT_UNREADABLE if is_ambiguous(exchange) else None),
     )
 
 
@@ -59,7 +70,7 @@ def to_verdict(
         decision=pb.DECISION_RELEASE if verdict.released else pb.DECISION_WITHHOLD,
         verdict_id=screening.verdict_id,
         completion_sha256=screening.completion_sha256,
-        action=pb.ACTION_UNSPECIFIED if verdict.action is Action.NONE else pb.Action.Value(f"ACTION_{verdict.action}"),
+        action=ACTIONS[verdict.action],
         retryable=verdict.retryable,
         retry_after=_duration(verdict.retry_after_ms / 1000),
         enforcement=pb.ENFORCEMENT_OBSERVE if screening.observed_only else pb.ENFORCEMENT_ENFORCE,
@@ -112,6 +123,11 @@ def to_ensemble(bundle: Bundle, members: Iterable[Member], digests: pb.Digests) 
     )
 
 
+def to_seconds(duration: Duration) -> float:
+    """A duration as a number."""
+    return duration.seconds + duration.nanos / 1e9
+
+
 def _joined(turns: Iterable[pb.Turn]) -> bytes:
     """Turns as one prompt. Bytes that are not UTF-8 stay as they are, so that the filter can refuse them."""
     escaped = [(SPEAKERS.get(turn.speaker, ""), turn.text.decode("utf-8", "surrogateescape")) for turn in turns]
@@ -132,7 +148,7 @@ def _member(report: MemberReport, results: tuple[CategoryResult, ...], shadow: b
     message = pb.MemberResult(
         member=name,
         role=pb.MEMBER_ROLE_SHADOW if shadow else pb.MEMBER_ROLE_REQUIRED,
-        missing=pb.MissingCause.Value(f"MISSING_CAUSE_{report.evidence.missing or 'UNSPECIFIED'}"),
+        missing=MISSING_CAUSES[missing] if (missing := report.evidence.missing) else pb.MISSING_CAUSE_UNSPECIFIED,
     )
     if detail < pb.DETAIL_FULL:
         return message
@@ -155,19 +171,21 @@ def _member(report: MemberReport, results: tuple[CategoryResult, ...], shadow: b
 
 
 def _timing(screening: Screening) -> pb.Timing:
-    def total(of: Callable[[MemberReport], float]) -> Duration:
-        return _duration(sum(map(of, screening.reports)))
-
+    queue_s = read_s = infer_s = 0.0
+    for report in screening.reports:
+        queue_s = max(queue_s, report.queue_s)
+        read_s += report.read_s
+        infer_s += report.infer_s
     return pb.Timing(
-        queue=_duration(max((report.queue_s for report in screening.reports), default=0.0)),
-        tokenize=total(lambda report: report.read_s),
-        infer=total(lambda report: report.infer_s),
+        queue=_duration(queue_s),
+        tokenize=_duration(read_s),
+        infer=_duration(infer_s),
         total=_duration(screening.total_s),
     )
 
 
 def _reasons(reasons: Iterable[Reason]) -> list[pb.Reason.ValueType]:
-    return [pb.Reason.Value(f"REASON_{reason}") for reason in reasons]
+    return [REASONS[reason] for reason in reasons]
 
 
 def _range(span: tuple[int, int]) -> pb.ByteRange:
@@ -175,4 +193,5 @@ def _range(span: tuple[int, int]) -> pb.ByteRange:
 
 
 def _duration(seconds: float) -> Duration:
-    return Duration(nanos=round(seconds % 1 * 1e9) % 1_000_000_000, seconds=int(seconds))
+    whole = int(seconds)
+    return Duration(seconds=whole, nanos=int((seconds - whole) * 1e9))
