@@ -25,7 +25,7 @@ class RetrySettings:
     """
 
     backoff_s: float = 0.05
-    tokens_max: float = 10.0
+    tokens_max: float = 100.0
     tokens_back: float = 0.1
 
     def __post_init__(self) -> None:

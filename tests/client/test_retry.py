@@ -94,7 +94,7 @@ async def test_server_verdict_outlives_failed_retry(serve: Serve, connect: Conne
 async def test_throttle_stops_retries(serve: Serve, connect: Connect) -> None:
     """In an outage three calls spend the tokens: two are retried, from then on each text is asked for once."""
     service = serve(UNAVAILABLE)
-    client = connect(service.target, retry=RetrySettings(backoff_s=0.0))
+    client = connect(service.target, retry=RetrySettings(backoff_s=0.0, tokens_max=10.0))
     for _ in range(6):
         await client.screen(completion="hello")
 

@@ -1,6 +1,5 @@
 """An ensemble with a member on every backend, through the composition root, in this process."""
 
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from interlock_server.bundle.seal import seal
 from interlock_server.config import BundleSettings, Config
 from interlock_server.errors import BundleError
 from interlock_server.filter import Request, SafetyFilter
-from interlock_server.inference.scoring import Job, perform
+from interlock_server.inference.scoring import score_exchange
 from interlock_server.metrics import Metrics
 from interlock_server.text.exchange import Exchange
 
@@ -57,7 +56,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def _perform(item: Any) -> Any:
-    return perform(Job(item, Exchange("", BENIGN), time.monotonic() + 60, 0, lambda report: None)).evidence.scores
+    return score_exchange(item, Exchange("", BENIGN)).evidence.scores
 
 
 def config(path: Path) -> Config:

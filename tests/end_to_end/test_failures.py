@@ -157,12 +157,12 @@ def test_a_caller_who_leaves_is_forgotten(server: Server):
 
 def test_a_caller_who_leaves_frees_the_queue(start_server: StartServer):
     """With one lane that hangs and a full queue, the next caller takes the place of the one who left."""
-    server = start_server(inference={"lanes": 1, "queue_size_max": 5})
+    server = start_server(inference={"lanes": 1, "queue_size_max": 3})
     server.script("alpha", mode="hang")
     first = server.screen_later()
     server.eventually(lambda: server.metric("interlock_queue_depth") == 2)
     leaving = server.screen_later()
-    server.eventually(lambda: server.metric("interlock_queue_depth") == 5)
+    server.eventually(lambda: server.metric("interlock_queue_depth") == 3)
     leaving.cancel()
     server.eventually(lambda: server.metric("interlock_requests_in_flight") == 1)
     after = server.screen_later()

@@ -6,8 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import grpc
 from interlock.v1 import safety_filter_pb2 as pb
@@ -57,7 +56,8 @@ class SafetyFilterService(pb_grpc.SafetyFilterServiceServicer):
                 raise InvalidRequest("exchange: has both a prompt and turns")
         except InvalidRequest as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        screening = await self._screen(safety_filter, request.exchange, request, deadline_s, "Screen")
+        call = _Call(safety_filter, "Screen", deadline_s, _caller(context))
+        screening = await self._screen(call, request.exchange, request)
         _say_reason(context, screening)
         return pb.ScreenResponse(verdict=self._verdict(safety_filter, screening, request.detail))
 
@@ -66,7 +66,7 @@ class SafetyFilterService(pb_grpc.SafetyFilterServiceServicer):
         deadline_s = _deadline_s(context)
         safety_filter = self._filter or await _not_warm(context)
         try:
-            return await self._screen_batch(safety_filter, "ScreenBatch", request, deadline_s)
+            return await self._screen_batch(_Call(safety_filter, "ScreenBatch", deadline_s, _caller(context)), request)
         except InvalidRequest as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
@@ -76,7 +76,11 @@ class SafetyFilterService(pb_grpc.SafetyFilterServiceServicer):
     ) -> None:
         """Many batches over one stream; it ends with UNAVAILABLE when the server goes away, so that callers go elsewhere."""
         safety_filter = self._filter or await _not_warm(context)
-        judge = partial(self._screen_batch, safety_filter, "ScreenMany")
+        caller = _caller(context)
+
+        async def judge(batch: pb.ScreenBatchRequest, deadline_s: float) -> pb.ScreenBatchResponse:
+            return await self._screen_batch(_Call(safety_filter, "ScreenMany", deadline_s, caller), batch)
+
         stream = Stream(context, judge, self._settings.stream_in_flight_max)
         with self._admission.open(stream):
             if not self._admission.draining:
@@ -88,11 +92,9 @@ class SafetyFilterService(pb_grpc.SafetyFilterServiceServicer):
         """What is in force."""
         return self._ensemble if self._filter else await _not_warm(context)
 
-    async def _screen_batch(
-        self, safety_filter: SafetyFilter, rpc: str, request: pb.ScreenBatchRequest, deadline_s: float
-    ) -> pb.ScreenBatchResponse:
+    async def _screen_batch(self, call: _Call, request: pb.ScreenBatchRequest) -> pb.ScreenBatchResponse:
         """A verdict for each exchange; raises InvalidRequest."""
-        check_options(request, safety_filter.policy)
+        check_options(request, call.safety_filter.policy)
         exchanges = request.exchanges
         if len(exchanges) > self._settings.batch_size_max:
             raise InvalidRequest(f"exchanges: {len(exchanges)} are more than {self._settings.batch_size_max}")
@@ -100,29 +102,39 @@ class SafetyFilterService(pb_grpc.SafetyFilterServiceServicer):
 
         async def screen(exchange: pb.Exchange) -> pb.Verdict:
             async with places:
-                screening = await self._screen(safety_filter, exchange, request, deadline_s, rpc)
-                return self._verdict(safety_filter, screening, request.detail)
+                screening = await self._screen(call, exchange, request)
+                return self._verdict(call.safety_filter, screening, request.detail)
 
         if len(exchanges) == 1:  # a task of its own would cost as much as the rest of the edge
             return pb.ScreenBatchResponse(verdicts=[await screen(exchanges[0])])
         return pb.ScreenBatchResponse(verdicts=await asyncio.gather(*map(screen, exchanges)))
 
     async def _screen(
-        self,
-        safety_filter: SafetyFilter,
-        exchange: pb.Exchange,
-        asked: pb.ScreenRequest | pb.ScreenBatchRequest,
-        deadline_s: float,
-        rpc: str,
+        self, call: _Call, exchange: pb.Exchange, asked: pb.ScreenRequest | pb.ScreenBatchRequest
     ) -> Screening:
         refused = None if self._admission.enter() else Reason.OVERLOADED
         try:
-            return await safety_filter.screen(to_request(exchange, asked, deadline_s, refused), rpc)
+            request = to_request(exchange, asked, call.deadline_s, call.caller, refused)
+            return await call.safety_filter.screen(request, call.rpc)
         finally:
             self._admission.leave()
 
     def _verdict(self, safety_filter: SafetyFilter, screening: Screening, detail: int) -> pb.Verdict:
         return to_verdict(screening, detail, self._granted, safety_filter.policy.shadow, self._ensemble.digests)
+
+
+class _Call(NamedTuple):
+    """What all exchanges of one call share."""
+
+    safety_filter: SafetyFilter
+    rpc: str
+    deadline_s: float
+    caller: str
+
+
+def _caller(context: Context) -> str:
+    """Who asks: the address without its port, for as long as callers have no names."""
+    return str(context.peer()).rpartition(":")[0]
 
 
 async def _not_warm(context: Context) -> NoReturn:

@@ -45,6 +45,7 @@ def to_request(
     exchange: pb.Exchange,
     asked: pb.ScreenRequest | pb.ScreenBatchRequest,
     deadline_s: float,
+    caller: str,
     refused: Reason | None = None,
 ) -> Request:
     """What the filter is asked, or to refuse. An ambiguous exchange is refused there."""
@@ -56,6 +57,7 @@ def to_request(
         deadline_s=deadline_s,
         observed_only=asked.enforcement == pb.ENFORCEMENT_OBSERVE,
         bulk=asked.priority == pb.PRIORITY_BULK,  # what we do not know is interactive: it must not wait for ever
+        caller=caller,
         refused=refused or (Reason.INPUT_UNREADABLE if is_ambiguous(exchange) else None),
     )
 
