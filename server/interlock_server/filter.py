@@ -7,7 +7,7 @@ import hashlib
 import time
 import uuid
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from interlock_server.decision.decide import decide
 from interlock_server.decision.evidence import Evidence, MissingCause, not_asked
@@ -20,6 +20,8 @@ from interlock_server.log import log_failure
 from interlock_server.metrics import Metrics
 from interlock_server.text.exchange import Exchange, decode
 from interlock_server.text.scripts import in_known_script
+
+_REFUSALS_MAX = 256
 
 
 @dataclass(frozen=True)
@@ -71,22 +73,28 @@ class SafetyFilter:
         self._reply_reserve_s = reply_reserve_s
         self._metrics = metrics
         self._cache = cache
+        # Under overload most requests are refused, and each refusal takes from those that are served.
+        self._refusal = lru_cache(maxsize=_REFUSALS_MAX)(self._decide_unasked)
+        self._unasked = tuple(absent(name, MissingCause.NOT_ASKED) for name in policy.members)
 
     async def screen(self, request: Request, rpc: str = "Screen") -> Screening:
         """One verdict, before the deadline; never raises, except that cancelling it cancels the work."""
         begun_s = time.monotonic()
         reports: tuple[MemberReport, ...] = ()
         try:
-            evidence, reports = await self._gather(request, begun_s)
-            verdict = decide(evidence, self.policy)
+            found = await self._gather(request, begun_s)
+            if isinstance(found, Reason):
+                evidence, verdict = self._refusal(found, request.profile, request.extra_margin)
+            else:
+                evidence, reports = found
+                verdict = decide(evidence, self.policy)
         except Exception as error:  # becomes an alarm in the evidence, and `decide` sees to the rest
             log_failure("screen", error)
-            evidence = self._refused(request, Reason.INTERNAL_ERROR)
-            verdict = decide(evidence, self.policy)
+            evidence, verdict = self._refusal(Reason.INTERNAL_ERROR, request.profile, request.extra_margin)
         screening = Screening(
             verdict,
             evidence,
-            reports or tuple(absent(name, MissingCause.NOT_ASKED) for name in self.policy.members),
+            reports or self._unasked,
             hashlib.sha256(request.completion).digest(),
             str(uuid.uuid4()),
             time.monotonic() - begun_s,
@@ -95,17 +103,17 @@ class SafetyFilter:
         self._count(screening, rpc)
         return screening
 
-    async def _gather(self, request: Request, begun_s: float) -> tuple[Evidence, tuple[MemberReport, ...]]:
-        """The evidence on an exchange: the members' reports, or the reason why they were not asked."""
+    async def _gather(self, request: Request, begun_s: float) -> tuple[Evidence, tuple[MemberReport, ...]] | Reason:
+        """The evidence on an exchange with the members' reports, or the reason why they were not asked."""
         deadline_s = min(request.deadline_s - self._reply_reserve_s, begun_s + self._budget_s)
         refused = request.refused or self._too_long(request)
         if refused is None and not begun_s < deadline_s:  # also when it is not a number
             refused = Reason.DEADLINE
         if refused is not None:
-            return self._refused(request, refused), ()
+            return refused
         answer = await self._ask(request, deadline_s)
         if answer.refused is not None:
-            return self._refused(request, answer.refused), ()
+            return answer.refused
         for name in {view.name for view in answer.exchange.views} if answer.exchange else ():
             self._metrics.text_views.labels(name).inc()
         members = tuple(report.evidence for report in answer.reports)
@@ -130,8 +138,10 @@ class SafetyFilter:
         fits = len(request.completion) <= limits.completion_bytes_max and len(request.prompt) <= limits.prompt_bytes_max
         return None if fits else Reason.INPUT_TOO_LONG
 
-    def _refused(self, request: Request, reason: Reason) -> Evidence:
-        return not_asked(self.policy.members, reason, request.profile, request.extra_margin)
+    def _decide_unasked(self, reason: Reason, profile: str, extra_margin: float) -> tuple[Evidence, Verdict]:
+        """The verdict on an exchange that no member was asked about: the same for every text."""
+        evidence = not_asked(self.policy.members, reason, profile, extra_margin)
+        return evidence, decide(evidence, self.policy)
 
     def _count(self, screening: Screening, rpc: str) -> None:
         verdict, metrics = screening.verdict, self._metrics

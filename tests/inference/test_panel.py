@@ -11,6 +11,7 @@ import pytest
 from fakes import BENIGN, Hang, fake_member, scores
 from interlock_server.backends.backend import Reading, Run
 from interlock_server.decision.evidence import MissingCause
+from interlock_server.decision.verdict import Reason
 from interlock_server.inference.panel import Panel, Question
 from interlock_server.inference.scoring import Member, MemberReport
 from interlock_server.inference.settings import InferenceSettings
@@ -35,9 +36,10 @@ async def running(members: Sequence[Member], shadow: Sequence[str] = (), **setti
         await panel.close()
 
 
-async def ask(panel: Panel, within_s: float = PATIENT_S) -> dict[str, MissingCause | None]:
-    """What each member lacks."""
-    return missing((await panel.ask(question(within_s))).reports)
+async def ask(panel: Panel, within_s: float = PATIENT_S) -> dict[str, MissingCause | None] | Reason:
+    """What each member lacks, or why none was asked."""
+    answer = await panel.ask(question(within_s))
+    return answer.refused or missing(answer.reports)
 
 
 def question(within_s: float = PATIENT_S, bulk: bool = False) -> Question:
@@ -167,7 +169,7 @@ async def test_a_full_queue_is_overload():
         waiting = asyncio.create_task(ask(panel))
         await eventually(lambda: len(panel._lanes["cpu"]) == 1)
 
-        assert {"alpha": MissingCause.OVERLOADED} == await ask(panel)
+        assert Reason.OVERLOADED == await ask(panel)
         assert 1 == counted(panel, "interlock_admission_refused_total", why="queue_full")
         hang.release()
         assert {"alpha": None} == await waiting
@@ -181,7 +183,7 @@ async def test_a_wait_that_would_be_too_long_is_overload():
         await occupy(panel, hang)
         begun_s = time.monotonic()
 
-        assert {"alpha": MissingCause.OVERLOADED} == await ask(panel, within_s=20.0)
+        assert Reason.OVERLOADED == await ask(panel, within_s=20.0)
         assert time.monotonic() - begun_s < 10
         assert 1 == counted(panel, "interlock_admission_refused_total", why="predicted_wait")
 
@@ -328,10 +330,10 @@ async def test_bulk_is_refused_before_interactive():
         tasks = [asyncio.create_task(panel.ask(question(8.0, bulk))) for bulk in (True, False)]
         await asyncio.sleep(0.05)
         hang.release()
-        refused, served = [missing((await task).reports) for task in tasks]
+        refused, served = [await task for task in tasks]
         await bulk
 
-        assert ({"alpha": MissingCause.OVERLOADED}, {"alpha": None}) == (refused, served)
+        assert (Reason.OVERLOADED, {"alpha": None}) == (refused.refused, missing(served.reports))
 
 
 async def test_what_runs_take_is_learned_and_told():

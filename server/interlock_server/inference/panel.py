@@ -40,7 +40,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """A report from every member, complete or not; or why the exchange cannot be judged."""
+    """A report from every member, complete or not; or why none was asked."""
 
     reports: tuple[MemberReport, ...] = ()
     exchange: Exchange | None = None
@@ -100,7 +100,7 @@ class Panel:
         refusal = self._refusal(required, question, now_s)
         if refusal is not None:
             self._metrics.admission_refused.labels(refusal).inc()
-            return Answer(tuple(absent(member.name, MissingCause.OVERLOADED) for member in self.members))
+            return Answer(refused=Reason.OVERLOADED)
         asked = [required, *self._ask_shadows(question, required, now_s)]
         timer = self._loop.call_later(max(question.deadline_s - now_s, 0.0), _set, settled)
         try:
