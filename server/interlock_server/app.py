@@ -1,6 +1,7 @@
 """The composition root: configuration -> parts -> server. The only file, with cli.py, that knows every part."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -105,6 +106,9 @@ async def serve(config: Config, on_ready: Callable[[int, int], None] = lambda po
         async with running_filter(config, bundle, metrics) as safety_filter:
             service.begin(safety_filter, to_ensemble(bundle, safety_filter.panel.members, digests(bundle)))
             _describe(metrics, bundle, safety_filter)
+            # What is loaded by now stays: without it every collection is short, and none of them stops all lanes for long.
+            gc.collect()
+            gc.freeze()
             await grpc_server.say_serving()
             serving.set()
             log_event("ready", port=grpc_server.port, http_port=http_server.port, bundle=bundle.digest)

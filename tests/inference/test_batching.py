@@ -203,7 +203,7 @@ def test_a_bad_row_is_one_requests_own():
     shared = member(size_max=8)
     inquiries = [inquiry(Asked([5]), [shared]) for _ in range(3)]
     (batch,) = batches(agenda(*inquiries))
-    batch.finish(Outcome([scores()[0], None, scores()[0]]), 0.1)
+    batch.finish(Outcome([scores()[0].tolist(), None, scores()[0].tolist()]), 0.1)
 
     assert [None, MissingCause.INVALID, None] == [one.reports()[0].evidence.missing for one in inquiries]
 
@@ -215,7 +215,7 @@ def test_it_settles_once_when_every_member_has_spoken():
     asked.on_settled = lambda: settled.append(True)
     counts = []
     for batch in batches(agenda(asked)):
-        batch.finish(Outcome([scores()[0]]), 0.1)
+        batch.finish(Outcome([scores()[0].tolist()]), 0.1)
         asked.settle()
         asked.settle()
         counts.append(len(settled))
@@ -251,7 +251,7 @@ def test_rows_that_come_after_the_close_are_thrown_away():
     asked = inquiry(Asked([5]), [member()])
     (batch,) = batches(agenda(asked))
     asked.close()
-    batch.finish(Outcome([scores(0.9)[0]]), 0.1)
+    batch.finish(Outcome([scores(0.9)[0].tolist()]), 0.1)
 
     assert ({}, MissingCause.TIMED_OUT) == (asked.reports()[0].evidence.scores, asked.reports()[0].evidence.missing)
 

@@ -6,6 +6,7 @@ connected; a call that gives no scores raises ScoreError, or whatever the model 
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -28,7 +29,7 @@ class Window:
     context_size: int = 0
     """How many of the leading ids belong to the prompt, with its special tokens; 0 when no prompt is shown."""
 
-    @property
+    @cached_property
     def key(self) -> bytes:
         """What the model sees, as bytes."""
         return self.ids.tobytes()

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from interlock_server.backends.cutting import Tokens
+from interlock_server.backends.cutting import Encoding, Tokens
 from interlock_server.errors import BackendError
 
 Frame = tuple[int, ...]
+
+_SHORT_CHARS = 1_000
 
 
 def load_tokens(path: Path, member: str) -> Tokens:
@@ -31,8 +33,16 @@ def _tokenizer(content: bytes) -> Tokens | None:
     frame = _frame(tokenizer)
     if not any(frame):
         return None
-    # encode_batch on one text scales over threads, where encode does not.
-    return Tokens(lambda text: tokenizer.encode_batch([text], add_special_tokens=False)[0], *frame)
+
+    def encode(text: str) -> Encoding:
+        """`encode_batch` lets other threads run, which `encode` does not: good for long texts, but to get one's turn
+        back takes longer than to read a short one.
+        """
+        if len(text) <= _SHORT_CHARS:
+            return tokenizer.encode(text, add_special_tokens=False)
+        return tokenizer.encode_batch([text], add_special_tokens=False)[0]
+
+    return Tokens(encode, *frame)
 
 
 def _frame(tokenizer: Tokenizer) -> tuple[Frame, Frame, Frame]:

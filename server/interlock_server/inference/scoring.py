@@ -18,6 +18,7 @@ from interlock_server.decision.evidence import MemberEvidence, MissingCause
 from interlock_server.text.exchange import Exchange
 
 Rows = NDArray[np.float64]
+Row = list[float]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def absent(member: str, cause: MissingCause, queue_s: float = 0.0, fault: bool =
 class Outcome:
     """What a call of a model gave: a row for each window, None for a row that is no scores; or why there are none."""
 
-    rows: Sequence[Rows | None] = ()
+    rows: Sequence[Row | None] = ()
     cause: MissingCause | None = None
     fault: bool = False
 
@@ -82,7 +83,7 @@ class Work:
         self.begun_s: float | None = None
         self.read_s = self.infer_s = 0.0
         self._reading = Reading(())
-        self._rows: dict[bytes, Rows] = {}
+        self._rows: dict[bytes, Row] = {}
         self._left = -1  # unread
 
     @property
@@ -110,7 +111,7 @@ class Work:
             self.cause, self.fault = cause, fault
         self.pending.clear()
 
-    def record(self, window: Window, row: Rows | None) -> None:
+    def record(self, window: Window, row: Row | None) -> None:
         """A window was scored; None is an answer that is no scores."""
         if row is None:
             self.give_up(MissingCause.INVALID, fault=True)
@@ -140,14 +141,14 @@ class Work:
         )
 
     def _worst(self, places: Sequence[Window]) -> tuple[dict[str, float], dict[str, Span]]:
-        """The highest score per category over all windows, and where it was."""
-        if not places:
-            return {}, {}
-        table = np.stack([self._rows[window.key] for window in places])
-        at = table.argmax(axis=0)
-        categories = self.member.categories
-        scores = {category: float(table[at[c], c]) for c, category in enumerate(categories)}
-        return scores, {category: places[at[c]].span for c, category in enumerate(categories)}
+        """The highest score per category over all windows, and the first one that has it."""
+        scores: dict[str, float] = {}
+        worst: dict[str, Span] = {}
+        for window in places:
+            for category, score in zip(self.member.categories, self._rows[window.key], strict=True):
+                if score > scores.get(category, -1.0):
+                    scores[category], worst[category] = score, window.span
+        return scores, worst
 
 
 def run(member: Member, windows: Sequence[Window], handle: Run) -> Outcome:
@@ -168,8 +169,8 @@ def checked(rows: object, size: int, columns: int) -> Outcome:
     """What a model returned: invalid as a whole when it is not a row for each window, else row by row."""
     if not isinstance(rows, np.ndarray) or rows.shape != (size, columns):
         return Outcome(cause=MissingCause.INVALID, fault=True)
-    good = [bool(((row >= 0) & (row <= 1)).all()) for row in rows]  # what is not a number compares as false
-    return Outcome([row if is_good else None for row, is_good in zip(rows, good, strict=True)])
+    # What is not a number compares as false.
+    return Outcome([row if all(0 <= score <= 1 for score in row) else None for row in rows.tolist()])
 
 
 def failed(error: ScoreError) -> Outcome:

@@ -14,9 +14,14 @@ def changed_parts(views: Sequence[View], uncased: bool) -> list[View]:
     a line break is not: it ends a sentence.
     """
     parts = list(views[:1])
+    # Most texts have a second view that differs in capitals only, which costs a look at neither.
+    texts = {_folded(view.text, uncased) for view in parts}
+    others = [view for view in views[1:] if _folded(view.text, uncased) not in texts]
+    if not others:
+        return parts
     looks = {"", *(_look(view.text, uncased) for view in parts)}
     shown: set[tuple[str, str]] = set()
-    for view in views[1:]:
+    for view in others:
         look = _look(view.text, uncased)
         if look in looks:
             continue
@@ -30,8 +35,12 @@ def changed_parts(views: Sequence[View], uncased: bool) -> list[View]:
     return parts
 
 
+def _folded(text: str, uncased: bool) -> str:
+    return text.lower() if uncased else text
+
+
 def _look(text: str, uncased: bool) -> str:
-    lines = (" ".join(line.split()) for line in (text.lower() if uncased else text).splitlines())
+    lines = (" ".join(line.split()) for line in _folded(text, uncased).splitlines())
     return "\n".join(filter(None, lines))
 
 
