@@ -1,8 +1,14 @@
 """Every metric, declared once, as objects on a registry of their own. No judged text and nothing a caller wrote is a label."""
 
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 # Dense where verdicts live, from half a millisecond to the longest budget.
 SECONDS = (
@@ -32,7 +38,7 @@ SCORES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.997, 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 BATCH_TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
-_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
+_Metric = TypeVar("_Metric", Counter, Gauge)
 
 
 class Labelled(Generic[_Metric]):
@@ -48,6 +54,51 @@ class Labelled(Generic[_Metric]):
         if child is None:
             child = self._children[values] = self._metric.labels(*values) if values else self._metric
         return child
+
+
+class Buckets:
+    """One histogram: counts of observations by the first bound that is not below them, and their sum."""
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Counts it. For the event loop's thread only; a scrape in another one may miss what is being counted."""
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+
+class Histogram(Collector):
+    """A histogram that takes a third of a microsecond for what prometheus_client's takes three: there are thirty observations
+    to a verdict, and while they are made no lane can get on.
+    """
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], bounds: tuple[float, ...]) -> None:
+        self._name, self._text, self._labels = name, text, labels
+        self._bounds = bounds
+        self._les = [*map(floatToGoString, bounds), "+Inf"]
+        self._children: dict[tuple[str, ...], Buckets] = {}
+
+    def labels(self, *values: str) -> Buckets:
+        """The child with these values."""
+        child = self._children.get(values)
+        if child is None:
+            child = self._children[values] = Buckets(self._bounds)
+        return child
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """As Prometheus wants it: how many are no more than each bound."""
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        for values, child in list(self._children.items()):
+            counts = [float(count) for count in accumulate(list(child.counts))]
+            family.add_metric(list(values), list(zip(self._les, counts, strict=True)), child.total)
+            if self._bounds[0] < 0:  # a sum of values that may be negative is no counter, and the library drops both
+                family.add_sample(f"{self._name}_count", dict(zip(self._labels, values, strict=True)), counts[-1])
+        yield family
 
 
 class MemberInstruments:
@@ -91,8 +142,10 @@ class Metrics:
         def gauge(name: str, text: str, *labels: str) -> Labelled[Gauge]:
             return Labelled(Gauge(name, text, labels, registry=self.registry))
 
-        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Labelled[Histogram]:
-            return Labelled(Histogram(name, text, labels, registry=self.registry, buckets=buckets))
+        def histogram(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
+            made = Histogram(name, text, labels, bounds)
+            self.registry.register(made)
+            return made
 
         self.verdicts = counter("interlock_verdicts", "Verdicts by decision and first reason.", "decision", "reason")
         self.withheld = counter("interlock_withheld", "Withheld verdicts by category and reason.", "category", "reason")

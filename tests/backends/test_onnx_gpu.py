@@ -85,7 +85,7 @@ def test_the_arithmetic_of_shapes_may_be_on_the_cpu():
 def test_a_precision_that_cannot_be_had_is_refused():
     """TensorRT can round to float16, and to nothing else."""
     member = manifest("onnx", runs={"provider": "tensorrt", "precision": "bfloat16"})
-    with pytest.raises(BackendError, match="does not run ONNX files as bfloat16$"):
+    with pytest.raises(BackendError, match=r"does not run ONNX files as bfloat16$"):
         open_session(member, FILES["model"], Shapes(32, 64), default_cache())
 
 

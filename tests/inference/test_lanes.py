@@ -36,7 +36,8 @@ class Engine:
     def __init__(self, count: int = 1, size_max: int = 1_000, niceness: int = 0) -> None:
         self.answers: list[Missing] = []
         self.runs: list[RunRecord] = []
-        around = Surroundings(threading.Lock(), self._place, lambda inquiry: None, self.runs.append)
+        self.lock = threading.Lock()
+        around = Surroundings(self.lock, self._place, lambda inquiry: None, self.runs.append)
         self.lanes = Lanes("cpu", count, size_max, niceness, around)
 
     def inquiry(
@@ -51,7 +52,12 @@ class Engine:
 
     def ask(self, *members: Member, **options: Any) -> bool:
         """Whether there was room for it."""
-        return self.lanes.submit(self.inquiry(*members, **options))
+        return self.submit(self.inquiry(*members, **options))
+
+    def submit(self, inquiry: Inquiry) -> bool:
+        """As the panel does it."""
+        with self.lock:
+            return self.lanes.submit(inquiry)
 
     def wait_for(self, count: int) -> list[Missing]:
         """The answers, once there are so many."""
@@ -117,7 +123,7 @@ def test_the_dead_make_room(hang: Hang, gone: bool):
     engine.ask(fake_member("alpha", hang))
     assert hang.begun.wait(PATIENT_S)
     dead = engine.inquiry(beta, deadline_in_s=60.0 if gone else -1.0)
-    engine.lanes.submit(dead)
+    engine.submit(dead)
     dead.closed = gone
 
     assert engine.ask(fake_member("gamma"))
@@ -162,7 +168,7 @@ def test_an_exchange_that_cannot_be_judged_settles(engine: Engine):
 def test_an_exchange_that_cannot_be_read_settles(engine: Engine):
     """The lane lives on, and who asked finds the error."""
     failing = engine.inquiry(fake_member("alpha"), opening=lambda: 1 / 0)
-    engine.lanes.submit(failing)
+    engine.submit(failing)
     engine.ask(fake_member("beta"))
 
     assert [{"alpha": MissingCause.TIMED_OUT}, {"beta": None}] == engine.wait_for(2)
@@ -241,7 +247,7 @@ def test_a_dead_lane_is_replaced(engine: Engine):
 
     deadly = engine.inquiry(fake_member("alpha"))
     deadly.on_settled = ends_the_thread
-    engine.lanes.submit(deadly)
+    engine.submit(deadly)
     eventually(lambda: not engine.lanes._working[0].alive())
     engine.lanes.tick(time.monotonic(), GRACE_S)
     engine.ask(fake_member("beta"))

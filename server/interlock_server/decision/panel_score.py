@@ -13,7 +13,7 @@ SCORE_MAX = 1 - SCORE_MIN
 
 def logit(score: float) -> float:
     """Log-odds of a score in [0, 1], clamped to [1e-6, 1 - 1e-6]."""
-    clamped = min(max(score, SCORE_MIN), SCORE_MAX)
+    clamped = SCORE_MIN if score < SCORE_MIN else SCORE_MAX if score > SCORE_MAX else score
     return math.log(clamped / (1 - clamped))
 
 

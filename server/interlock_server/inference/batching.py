@@ -69,11 +69,12 @@ class Inquiry:
         unread = self.refused is not None or self.error is not None
         return self.closed or unread or all(work.over for work in self.works)
 
-    def settle(self) -> None:
-        """Says so, once, when nothing more will come."""
-        if self.over and not self._settled:
-            self._settled = True
-            self.on_settled()
+    def settles(self) -> bool:
+        """Whether nothing more will come, once: whoever is told so calls `on_settled`, without a lock."""
+        if self._settled or not self.over:
+            return False
+        self._settled = True
+        return True
 
     def dead(self, now_s: float) -> bool:
         """Nobody waits for it any more."""

@@ -6,6 +6,7 @@ The line is a least-squares fit in which old runs count less and less. Sizes are
 import math
 
 _KEEP = 0.98  # what a run still counts after the next one: the last fifty runs or so make the line
+_FIT_EVERY = 8
 _OUTLIER = 3.0  # a run that took so many times what was expected is one hiccup, not the new speed
 
 
@@ -14,6 +15,7 @@ class CostModel:
 
     def __init__(self) -> None:
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
+        self._learned = 0
         self.base_s = 0.0
         self.slope_s = 0.0
 
@@ -33,7 +35,9 @@ class CostModel:
         self._y = keep * self._y + took_s
         self._xx = keep * self._xx + size * size
         self._xy = keep * self._xy + size * took_s
-        self._fit()
+        self._learned += 1
+        if self._learned < _FIT_EVERY or self._learned % _FIT_EVERY == 0:
+            self._fit()
 
     def _fit(self) -> None:
         """The line of least squares with neither base nor slope below 0; through the origin while all sizes are alike."""

@@ -39,14 +39,14 @@ class Surroundings:
     on_read: Callable[[Inquiry], None]
     on_run: Callable[[RunRecord], None]
 
-    def conclude(self, batch: Batch, outcome: Outcome, took_s: float) -> None:
-        """Hands out what a run gave; with the lock held."""
+    def conclude(self, batch: Batch, outcome: Outcome, took_s: float) -> list[Inquiry]:
+        """Hands out what a run gave, with the lock held; returns the inquiries that it settled."""
         again = batch.finish(outcome, took_s)
         good = None if outcome.cause is MissingCause.TIMED_OUT and not outcome.fault else _good(outcome)
         self.on_run(RunRecord(batch.member.name, len(batch.pieces), batch.tokens, took_s, good))
-        self.place(again)
-        for inquiry in {item.inquiry for item, _ in batch.pieces}:
-            inquiry.settle()
+        if again:
+            self.place(again)
+        return [inquiry for inquiry in {item.inquiry for item, _ in batch.pieces} if inquiry.settles()]
 
 
 def _good(outcome: Outcome) -> bool:
@@ -99,15 +99,16 @@ class Lanes:
         return len(self._agenda)
 
     def submit(self, inquiry: Inquiry) -> bool:
-        """Queues an inquiry, or returns False when the queue is closed or full of what somebody waits for."""
-        with self._ready:
-            if len(self._agenda) >= self._size_max:
-                self._agenda.purge(time.monotonic())
-            if self._closed or len(self._agenda) >= self._size_max:
-                return False
-            self._agenda.add(inquiry)
-            self._ready.notify()
-            return True
+        """Queues an inquiry, or returns False when the queue is closed or full of what somebody waits for; with the lock
+        held.
+        """
+        if len(self._agenda) >= self._size_max:
+            self._agenda.purge(time.monotonic())
+        if self._closed or len(self._agenda) >= self._size_max:
+            return False
+        self._agenda.add(inquiry)
+        self._ready.notify()
+        return True
 
     def add(self, items: Sequence[WorkItem]) -> None:
         """Queues works that were read, and wakes idle lanes for them; with the lock held."""
@@ -116,21 +117,24 @@ class Lanes:
         self._ready.notify(len(items))
 
     def ahead_s(self, key: Key) -> float | None:
-        """Predicted seconds of the work that is under way or more urgent than that; None when there is none at all."""
-        with self._ready:
-            steps = [lane.step for lane in self._working if lane.step is not None]
-            if not steps and not len(self._agenda):
-                return None
-            return self._agenda.ahead_s(key) + sum(step.cost_s for step in steps)
+        """Predicted seconds of the work that is under way or more urgent than that; None when there is none at all. With
+        the lock held.
+        """
+        steps = [lane.step for lane in self._working if lane.step is not None]
+        if not steps and not len(self._agenda):
+            return None
+        return self._agenda.ahead_s(key) + sum(step.cost_s for step in steps)
 
     def tick(self, now_s: float, grace_s: float) -> int:
         """Replaces every hung or dead lane; returns how many lost ones still hold a thread."""
+        settled: list[Inquiry] = []
         with self._ready:
             self._agenda.purge(now_s)
             for lane in [lane for lane in self._working if lane.stuck(now_s, grace_s)]:
                 self._working.remove(lane)
-                self._lose(lane, now_s)
+                settled += self._lose(lane, now_s)
                 self._start()
+        tell(settled)
         self._lost = [lane for lane in self._lost if lane.alive()]
         return len(self._lost)
 
@@ -143,64 +147,74 @@ class Lanes:
             lane.join(timeout_s)
 
     def work(self, lane: Lane) -> None:
-        """What a lane does all its life."""
+        """What a lane does all its life. Between two steps it takes the lock once, since others wait for it."""
         _be_nice(self._niceness)
-        while (step := self._next(lane)) is not None:
-            if isinstance(step, Inquiry):
-                self._read(lane, step)
-            else:
-                self._score(lane, step)
+        outcome: Outcome | None = None
+        while True:
+            with self._ready:
+                settled = self._conclude(lane, outcome)
+                step = self._next(lane, settled)
+            tell(settled)
+            if step is None and (lane.lost or self._closed):
+                return
+            outcome = self._perform(step) if step is not None else None
 
     def _start(self) -> None:
         self._working.append(Lane(self, f"{self.name}-{next(self._numbers)}"))
 
-    def _next(self, lane: Lane) -> Step | None:
-        with self._ready:
-            while not lane.lost:
-                now_s = time.monotonic()
-                step, given_up = self._agenda.take(now_s)
-                for inquiry in given_up:
-                    inquiry.settle()
-                if step is not None:
-                    lane.step, lane.begun_s = step, now_s
-                    if isinstance(step, Batch):
-                        step.begin(now_s)
-                    return step
-                if self._closed:
-                    break
-                self._ready.wait()
+    def _conclude(self, lane: Lane, outcome: Outcome | None) -> list[Inquiry]:
+        """Hands out what the last step gave; returns the inquiries that it settled."""
+        step, lane.step = lane.step, None
+        if step is None or lane.lost:  # a lost lane has been answered for
+            return []
+        if isinstance(step, Batch):
+            assert outcome is not None
+            return self._around.conclude(step, outcome, time.monotonic() - lane.begun_s)
+        self._around.on_read(step)
+        if step.exchange is not None and not step.closed:
+            self._around.place([item for item in step.items if item.work.pending])
+        return [step] if step.settles() else []
+
+    def _next(self, lane: Lane, settled: list[Inquiry]) -> Step | None:
+        """The next step; waits for one only when nobody is to be told of anything."""
+        while not lane.lost:
+            now_s = time.monotonic()
+            step, given_up = self._agenda.take(now_s)
+            settled += [inquiry for inquiry in given_up if inquiry.settles()]
+            if step is not None:
+                lane.step, lane.begun_s = step, now_s
+                if isinstance(step, Batch):
+                    step.begin(now_s)
+                return step
+            if self._closed or settled:
+                return None
+            self._ready.wait()
         return None
 
-    def _read(self, lane: Lane, inquiry: Inquiry) -> None:
-        inquiry.read()
-        with self._ready:
-            if lane.lost:
-                return
-            lane.step = None
-            self._around.on_read(inquiry)
-            if inquiry.exchange is not None and not inquiry.closed:
-                self._around.place([item for item in inquiry.items if item.work.pending])
-            inquiry.settle()
+    def _perform(self, step: Step) -> Outcome | None:
+        if isinstance(step, Batch):
+            return run(step.member, step.windows, step.handle)
+        step.read()
+        return None
 
-    def _score(self, lane: Lane, batch: Batch) -> None:
-        outcome = run(batch.member, batch.windows, batch.handle)
-        with self._ready:
-            if lane.lost:  # it has been answered for
-                return
-            lane.step = None
-            self._around.conclude(batch, outcome, time.monotonic() - lane.begun_s)
-
-    def _lose(self, lane: Lane, now_s: float) -> None:
+    def _lose(self, lane: Lane, now_s: float) -> list[Inquiry]:
         """Answers for what the lane was at, and lets its thread end whenever the model lets go of it."""
         step, lane.step, lane.lost = lane.step, None, True
         self._lost.append(lane)
         if isinstance(step, Batch):
             step.handle.stop()
-            self._around.conclude(step, Outcome(cause=MissingCause.TIMED_OUT, fault=True), now_s - lane.begun_s)
-        elif step is not None:
+            outcome = Outcome(cause=MissingCause.TIMED_OUT, fault=True)
+            return self._around.conclude(step, outcome, now_s - lane.begun_s)
+        if step is not None:
             step.give_up(MissingCause.TIMED_OUT, fault_of=step.reading)
             self._around.on_read(step)
-            step.settle()
+        return [step] if step is not None and step.settles() else []
+
+
+def tell(settled: Sequence[Inquiry]) -> None:
+    """Those who wait; without the lock, which they may want."""
+    for inquiry in settled:
+        inquiry.on_settled()
 
 
 def _be_nice(niceness: int) -> None:

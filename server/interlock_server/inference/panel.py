@@ -124,7 +124,8 @@ class Panel:
             return Lanes(name, count, settings.queue_size_max, settings.lane_niceness, around)
 
         devices = sorted({member.lane for member in self.members} - {CPU, REMOTE})
-        lanes: dict[str, Lanes | RemoteLanes] = {CPU: local(CPU, settings.lanes)}
+        self._cpu = local(CPU, settings.lanes)  # where everything begins, because it is read there
+        lanes: dict[str, Lanes | RemoteLanes] = {CPU: self._cpu}
         lanes |= {device: local(device, settings.device_lanes) for device in devices}
         return lanes | {m.name: RemoteLanes(m, around) for m in self.members if m.lane == REMOTE}
 
@@ -175,24 +176,19 @@ class Panel:
         for work in inquiry.works:
             lanes = self._lanes_of(work.member)
             own_s[lanes.name] += self._text_costs[work.member.name].predict_s(question.size_bytes)
-        for name, seconds in own_s.items():
-            ahead_s = self._lanes[name].ahead_s(inquiry.key)
-            if ahead_s is not None and not may_begin(
-                ahead_s=ahead_s,
-                own_s=seconds,
-                size_bytes=question.size_bytes,
-                lanes=self._lanes[name].count,
-                left_s=question.deadline_s - now_s,
-                share=self._settings.admission_share,
-            ):
-                return "predicted_wait"
-        return None if self._submit(inquiry) else "queue_full"
-
-    def _submit(self, inquiry: Inquiry) -> bool:
-        """Everything begins on the CPU, where texts are read."""
-        cpu = self._lanes[CPU]
-        assert isinstance(cpu, Lanes)
-        return cpu.submit(inquiry)
+        with self._lock:
+            for name, seconds in own_s.items():
+                ahead_s = self._lanes[name].ahead_s(inquiry.key)
+                if ahead_s is not None and not may_begin(
+                    ahead_s=ahead_s,
+                    own_s=seconds,
+                    size_bytes=question.size_bytes,
+                    lanes=self._lanes[name].count,
+                    left_s=question.deadline_s - now_s,
+                    share=self._settings.admission_share,
+                ):
+                    return "predicted_wait"
+            return None if self._cpu.submit(inquiry) else "queue_full"
 
     def _ask_shadows(self, question: Question, required: Inquiry, now_s: float) -> list[Inquiry]:
         """Shadows read the same exchange when nothing else is to do, and go on when the answer has been sent."""
@@ -201,7 +197,8 @@ class Panel:
             return []
         shadows = self._inquiry(question, now_s, SHADOW, members)
         shadows.on_settled = partial(_call_soon, self._loop, partial(self._observe, shadows, question))
-        return [shadows] if self._submit(shadows) else []
+        with self._lock:
+            return [shadows] if self._cpu.submit(shadows) else []
 
     def _answer(self, asked: Sequence[Inquiry], question: Question) -> Answer:
         """What has been said by now; raises what went wrong before any member was asked."""
@@ -212,8 +209,10 @@ class Panel:
             raise required.error
         if required.error is not None:  # a panic, or what would end the process
             raise RuntimeError(type(required.error).__name__)
-        with self._lock:
-            said = {report.evidence.member: report for inquiry in asked for report in inquiry.reports()}
+        said = {report.evidence.member: report for report in required.reports()}  # closed: nobody changes it any more
+        for shadows in asked[1:]:
+            with self._lock:
+                said |= {report.evidence.member: report for report in shadows.reports()}
         reports = (said.get(member.name) or absent(member.name, MissingCause.BREAKER_OPEN) for member in self.members)
         return Answer(tuple(reports), required.exchange, required.refused)
 

@@ -8,8 +8,8 @@ from typing import cast
 
 from interlock_server.backends.backend import RemoteBackend, ScoreError
 from interlock_server.decision.evidence import MissingCause
-from interlock_server.inference.batching import Agenda, Batch, Key, WorkItem
-from interlock_server.inference.lanes import Surroundings
+from interlock_server.inference.batching import Agenda, Batch, Inquiry, Key, WorkItem
+from interlock_server.inference.lanes import Surroundings, tell
 from interlock_server.inference.scoring import Member, Outcome, checked, failed
 
 _HUNG_FACTOR, _HUNG_S = 4.0, 0.05  # a call that is late after so long is the server's fault, not the caller's hurry
@@ -39,10 +39,9 @@ class RemoteLanes:
 
     def ahead_s(self, key: Key) -> float | None:
         """As of Lanes."""
-        with self._around.lock:
-            if not self._calls and not len(self._agenda):
-                return None
-            return self._agenda.ahead_s(key) + sum(batch.cost_s for batch in self._calls.values())
+        if not self._calls and not len(self._agenda):
+            return None
+        return self._agenda.ahead_s(key) + sum(batch.cost_s for batch in self._calls.values())
 
     def tick(self, now_s: float, grace_s: float) -> int:
         """Forgets what nobody waits for. A call cannot hang for longer than its deadline."""
@@ -59,18 +58,19 @@ class RemoteLanes:
 
     def _pump(self) -> None:
         """Fills the free slots with what is most urgent."""
+        settled: list[Inquiry] = []
         with self._around.lock:
             while len(self._calls) < self.count:
                 step, given_up = self._agenda.take(time.monotonic())
-                for inquiry in given_up:
-                    inquiry.settle()
+                settled += [inquiry for inquiry in given_up if inquiry.settles()]
                 if not isinstance(step, Batch):
-                    return
+                    break
                 step.begin(time.monotonic())
                 call = self._loop.create_task(self._score(step))
                 step.handle.on_stop(partial(_cancel, call))
                 self._calls[call] = step
                 call.add_done_callback(self._ended)
+        tell(settled)
 
     def _ended(self, call: asyncio.Task[None]) -> None:
         del self._calls[call]
@@ -80,7 +80,8 @@ class RemoteLanes:
         begun_s = time.monotonic()
         outcome = await self._call(batch, begun_s)
         with self._around.lock:
-            self._around.conclude(batch, outcome, time.monotonic() - begun_s)
+            settled = self._around.conclude(batch, outcome, time.monotonic() - begun_s)
+        tell(settled)
 
     async def _call(self, batch: Batch, begun_s: float) -> Outcome:
         try:
