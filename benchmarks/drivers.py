@@ -249,7 +249,7 @@ class HttpDriver:
         await self._session.close()
 
     async def send(self, place: int, timeout_s: float) -> bytes | Outcome:
-        """One request; 429 and 503 are refusals."""
+        """One request; 429 and 503 are refusals, and so are 408 (mosec) and 504 (LitServe)."""
         body = self._requests[place % len(self._requests)]
         try:
             async with asyncio.timeout(timeout_s), self._session.post(self._url, data=body) as response:
@@ -258,9 +258,8 @@ class HttpDriver:
             return Outcome.LATE
         except (self._refused, OSError):
             return Outcome.ERROR
-        by_status: dict[int, bytes | Outcome] = {
-            200: answer, 429: Outcome.CONSERVATIVE, 503: Outcome.CONSERVATIVE,
-        }  # fmt: skip
+        refusals = dict.fromkeys((408, 429, 503, 504), Outcome.CONSERVATIVE)
+        by_status: dict[int, bytes | Outcome] = {200: answer, **refusals}
         return by_status.get(response.status, Outcome.ERROR)
 
     def judge(self, answer: bytes) -> Outcome:

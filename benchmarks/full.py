@@ -1,6 +1,6 @@
 """`make bench`: everything, with the peers, in about an hour and a half. Run it on an idle machine.
 
-    .venv/bin/python benchmarks/full.py [--peers NAME,...] [--smoke]     writes benchmarks/results/*.json
+    .venv/bin/python benchmarks/full.py [--peers NAME,...] [--parts NAME,...] [--short] [--smoke]     writes benchmarks/results/*.json
 
 Servers take turns within each repetition, one running at a time, so that the weather of the machine is shared by all.
 A peer that cannot be installed or started is in the result with the reason.
@@ -24,6 +24,7 @@ from scenarios import LOAD, OVERLOADS, Plan, Target, abandoned, at_load, bare_mo
 from servers import bundle_of, running_echo, running_interlock
 
 REPETITIONS = 3
+SHORT = Plan(alone=120, one_caller_s=2, saturation_s=4, callers=32, at_load_s=6, overload_s=4)
 LONG = Plan(alone=300, one_caller_s=10, saturation_s=20, callers=32, at_load_s=40, overload_s=15)
 CALLERS = (8, 16, 32)
 ENSEMBLES = (("ngrams",), ("sentences", "ngrams"), ("encoder", "sentences", "ngrams"))
@@ -34,9 +35,11 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     arguments.add_argument("--peers", default=",".join(PEERS), help="which, separated by commas; none if empty")
     arguments.add_argument("--smoke", action="store_true", help="durations too short to mean anything")
+    arguments.add_argument("--short", action="store_true", help="a fifth of the durations; the spread tells the price")
+    arguments.add_argument("--parts", default="limits,full,peers", help="which files to write")
     arguments.add_argument("--output", type=Path, default=RESULTS)
     asked = arguments.parse_args()
-    plan, repetitions = (quick.SMOKE, 1) if asked.smoke else (LONG, REPETITIONS)
+    plan, repetitions = (quick.SMOKE, 1) if asked.smoke else (SHORT if asked.short else LONG, REPETITIONS)
     peers = [PEERS[name] for name in asked.peers.split(",") if name]
     asked.output.mkdir(parents=True, exist_ok=True)
     parts: dict[str, Callable[[], dict[str, Any]]] = {
@@ -44,7 +47,7 @@ def main() -> int:
         "full": lambda: quick.measured(plan, repetitions),
         "peers": lambda: compared(peers, plan, repetitions),
     }
-    for name, measure in parts.items():
+    for name, measure in ((name, parts[name]) for name in asked.parts.split(",")):
         (asked.output / f"{name}.json").write_text(json.dumps(measure(), indent=1) + "\n")
         print(f"{name}.json", flush=True)
     return 0
