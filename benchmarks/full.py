@@ -1,6 +1,6 @@
 """`make bench`: everything, with the peers, in about an hour and a half. Run it on an idle machine.
 
-    .venv/bin/python benchmarks/full.py [--peers NAME,...] [--parts NAME,...] [--short] [--smoke]     writes benchmarks/results/*.json
+    .venv/bin/python benchmarks/full.py [--peers NAME,...] [--parts NAME,...] [--short]     writes benchmarks/results/*.json
 
 Servers take turns within each repetition, one running at a time, so that the weather of the machine is shared by all.
 A peer that cannot be installed or started is in the result with the reason.

@@ -234,6 +234,27 @@ async def test_a_member_that_comes_back_is_asked_again():
         assert 0 == counted(panel, "interlock_breaker_state", member="alpha")
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_probe_that_never_ran_is_made_up_for(leaves: bool):
+    """Refused for overload, or its caller left: the next question is the probe, or the member would be shut out for ever."""
+    hang = Hang()
+    alpha, busy = fake_member("alpha", crashes), fake_member("busy", hang)
+    room = 2 if leaves else 1
+    async with running([alpha, busy], lanes=1, breaker_failures=1, breaker_open_ms=300, queue_size_max=room) as panel:
+        asked = [asyncio.create_task(ask(panel))]  # opens the breaker of alpha, then hangs in busy
+        assert await asyncio.to_thread(hang.begun.wait, PATIENT_S)
+        asked.append(asyncio.create_task(ask(panel)))  # waits, without alpha
+        await asyncio.sleep(0.4)
+        alpha.backend.answer = lambda run: scores()  # type: ignore[attr-defined]
+        probe = asyncio.create_task(ask(panel))
+        await asyncio.sleep(0.05)
+        probe.cancel()
+        hang.release()
+        await asyncio.gather(*asked, probe, return_exceptions=True)
+
+        assert {"alpha": None, "busy": None} == await ask(panel)
+
+
 async def test_one_members_breaker_is_its_own():
     """The others are asked on."""
     async with running([fake_member("alpha", crashes), fake_member("beta")], breaker_failures=1) as panel:

@@ -96,9 +96,10 @@ class Panel:
         required = self._inquiry(question, now_s, BULK if question.bulk else INTERACTIVE, self._required(now_s))
         required.on_settled = partial(_call_soon, self._loop, partial(_set, settled))
         if not required.works:
-            return self._answer([required], question)
+            return self._answer([required])
         refusal = self._refusal(required, question, now_s)
         if refusal is not None:
+            self._abandon(required)
             self._metrics.admission_refused.labels(refusal).inc()
             return Answer(refused=Reason.OVERLOADED)
         asked = [required, *self._ask_shadows(question, required, now_s)]
@@ -109,7 +110,9 @@ class Panel:
             timer.cancel()
             with self._lock:
                 required.close()
-        return self._answer(asked, question)
+            self._take_note()
+            self._observe(required, question)
+        return self._answer(asked)
 
     def learn(self, member: str, size_bytes: int, took_s: float) -> None:
         """Tells the admission what a text took, such as one before the first request."""
@@ -198,13 +201,14 @@ class Panel:
         shadows = self._inquiry(question, now_s, SHADOW, members)
         shadows.on_settled = partial(_call_soon, self._loop, partial(self._observe, shadows, question))
         with self._lock:
-            return [shadows] if self._cpu.submit(shadows) else []
+            accepted = self._cpu.submit(shadows)
+        if not accepted:
+            self._abandon(shadows)
+        return [shadows] if accepted else []
 
-    def _answer(self, asked: Sequence[Inquiry], question: Question) -> Answer:
+    def _answer(self, asked: Sequence[Inquiry]) -> Answer:
         """What has been said by now; raises what went wrong before any member was asked."""
         required = asked[0]
-        self._take_note()
-        self._observe(required, question)
         if isinstance(required.error, Exception):
             raise required.error
         if required.error is not None:  # a panic, or what would end the process
@@ -218,14 +222,19 @@ class Panel:
 
     def _observe(self, inquiry: Inquiry, question: Question) -> None:
         """Once per inquiry: lets breakers, cost models and metrics learn from it."""
+        self._abandon(inquiry)
         for work in inquiry.works:
             name = work.member.name
-            if work.begun_s is None and not work.fault:
-                self._breakers[name] = self._breakers[name].abandoned()
-            elif work.begun_s is not None and work.over and work.cause is None:
+            if work.begun_s is not None and work.over and work.cause is None:
                 self._text_costs[name].learn(question.size_bytes, work.read_s + work.infer_s)
             queue_s = (work.begun_s or time.monotonic()) - inquiry.submitted_s
             self._instruments[name].timed(queue_s, work.read_s, work.infer_s)
+
+    def _abandon(self, inquiry: Inquiry) -> None:
+        """Members that were not asked after all: if one was to be a probe, the next one may be."""
+        for work in inquiry.works:
+            if work.begun_s is None and not work.fault:
+                self._breakers[work.member.name] = self._breakers[work.member.name].abandoned()
 
     def _take_note(self) -> None:
         """Of the runs since the last time."""
