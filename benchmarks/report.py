@@ -133,7 +133,7 @@ def soak(result: Mapping[str, Any]) -> str:
     half = [row["p99_ms"] for row in buckets if row["p99_ms"] is not None]
     counts = ", ".join(f"{count} {name}" for name, count in result["outcomes"].items() if count)
     worst = f"The worst ten seconds had a p99 of {max(half):g} ms. " if half else ""
-    rate = f"{result['rate_per_s']:g} requests a second ({result['load']:.0%} of capacity)"
+    rate = f"{result['rate_per_s']:g} requests a second ({result['load']:.0%} of its own saturated throughput)"
     return (
         f"{rate} for {len(buckets) / 6:.0f} minutes: {counts}. {worst}"
         f"Memory went from {memory[0]:g} MB over {memory[len(memory) // 2]:g} in the middle to {memory[-1]:g} MB.\n\n"

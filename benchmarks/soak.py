@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import load
-from figures import capacity_per_s, rounded
-from machine import CORES, RESULTS, described, memory_mb
-from scenarios import PATIENT_S, Plan, Target, bare_models, saturation
+from figures import rounded
+from machine import RESULTS, described, memory_mb
+from scenarios import PATIENT_S, Plan, Target, saturation
 from servers import Running, running_interlock
 
 LOAD, BUCKET_S = 0.7, 10.0
@@ -36,10 +36,9 @@ def main() -> int:
 def soaked(seconds: float) -> dict[str, Any]:
     """Latencies for each ten seconds, and the server's memory at the end of each."""
     machine = described()
-    bare = bare_models(Plan())
     with running_interlock() as server:
         full = saturation(Target(server.address, server.pids), "soak/warm", 5, Plan.callers)
-        rate = LOAD * capacity_per_s(bare["per_s"], full["generator_cores"], CORES)
+        rate = LOAD * full["per_s"]
         task = load.Task(
             server.address, mode="open", salt="soak", text_count=int(rate * seconds * 1.1) + 100, rate_per_s=rate,
             seconds=seconds, warm_up_share=0.0, deadline_s=PATIENT_S, bucket_s=BUCKET_S,
