@@ -6,6 +6,7 @@ A driver has `send(place, timeout_s)`, which returns the answer's bytes, or an O
 import asyncio
 import itertools
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Protocol
@@ -54,7 +55,7 @@ class Driver(Protocol):
         ...
 
 
-class GrpcDriver:
+class GrpcDriver(ABC):
     """One method, bytes in and bytes out: gRPC's own work is all that is done per request."""
 
     method = ""
@@ -86,9 +87,9 @@ class GrpcDriver:
                 return Outcome.LATE
             return Outcome.CONSERVATIVE if error.code() in self.refusals else Outcome.ERROR
 
+    @abstractmethod
     def request(self, text: Text) -> bytes:
         """A message."""
-        raise NotImplementedError
 
     def judge(self, answer: bytes) -> Outcome:
         """Any answer is a whole one."""

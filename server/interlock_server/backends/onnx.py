@@ -82,8 +82,11 @@ class OnnxBackend:
         by what is in the batch.
         """
         windows = self.read(Exchange("", PROBE)).windows
-        together = self._run(windows, Run())
-        alone = np.concatenate([self._run([window], Run()) for window in windows])
+        try:
+            together = self._run(windows, Run())
+            alone = np.concatenate([self._run([window], Run()) for window in windows])
+        except Exception:  # one at a time then; whether it runs at all is what the golden exchanges tell
+            return False
         return together.shape == alone.shape and bool(np.allclose(together, alone, rtol=0, atol=COMPANY_TOLERANCE))
 
 
