@@ -125,6 +125,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """REASON_POLICY_INVALID: the policy in force has no such profile, or the request's tightening is not a number."""
     REASON_INTERNAL_ERROR: _Reason.ValueType  # 17
     """REASON_INTERNAL_ERROR: something nobody thought of."""
+    REASON_INPUT_INCOMPLETE: _Reason.ValueType  # 18
+    """REASON_INPUT_INCOMPLETE: a stream stalled, took too long, or was closed without an end."""
+    REASON_AUDIT_FAILED: _Reason.ValueType  # 19
+    """REASON_AUDIT_FAILED: the verdict could not be recorded in time, and the server releases nothing unrecorded."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason says why a completion was withheld. Reasons come in this order; metrics count the first."""
@@ -165,6 +169,10 @@ REASON_POLICY_INVALID: Reason.ValueType  # 16
 """REASON_POLICY_INVALID: the policy in force has no such profile, or the request's tightening is not a number."""
 REASON_INTERNAL_ERROR: Reason.ValueType  # 17
 """REASON_INTERNAL_ERROR: something nobody thought of."""
+REASON_INPUT_INCOMPLETE: Reason.ValueType  # 18
+"""REASON_INPUT_INCOMPLETE: a stream stalled, took too long, or was closed without an end."""
+REASON_AUDIT_FAILED: Reason.ValueType  # 19
+"""REASON_AUDIT_FAILED: the verdict could not be recorded in time, and the server releases nothing unrecorded."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _MissingCause:
@@ -334,6 +342,30 @@ SPEAKER_USER: Speaker.ValueType  # 2
 SPEAKER_ASSISTANT: Speaker.ValueType  # 3
 """SPEAKER_ASSISTANT: an earlier completion."""
 Global___Speaker: _TypeAlias = Speaker  # noqa: Y015
+
+class _FeedbackLabel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FeedbackLabelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FeedbackLabel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FEEDBACK_LABEL_UNSPECIFIED: _FeedbackLabel.ValueType  # 0
+    """FEEDBACK_LABEL_UNSPECIFIED is refused."""
+    FEEDBACK_LABEL_HARMFUL: _FeedbackLabel.ValueType  # 1
+    """FEEDBACK_LABEL_HARMFUL: the text should have been withheld."""
+    FEEDBACK_LABEL_FINE: _FeedbackLabel.ValueType  # 2
+    """FEEDBACK_LABEL_FINE: the text could have been released."""
+
+class FeedbackLabel(_FeedbackLabel, metaclass=_FeedbackLabelEnumTypeWrapper):
+    """FeedbackLabel is what a person found."""
+
+FEEDBACK_LABEL_UNSPECIFIED: FeedbackLabel.ValueType  # 0
+"""FEEDBACK_LABEL_UNSPECIFIED is refused."""
+FEEDBACK_LABEL_HARMFUL: FeedbackLabel.ValueType  # 1
+"""FEEDBACK_LABEL_HARMFUL: the text should have been withheld."""
+FEEDBACK_LABEL_FINE: FeedbackLabel.ValueType  # 2
+"""FEEDBACK_LABEL_FINE: the text could have been released."""
+Global___FeedbackLabel: _TypeAlias = FeedbackLabel  # noqa: Y015
 
 class _CertificateState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -642,6 +674,292 @@ class ScreenManyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScreenManyResponse: _TypeAlias = ScreenManyResponse  # noqa: Y015
+
+@_typing.final
+class ScreenStreamRequest(_message.Message):
+    """ScreenStreamRequest is a part of a stream: a start, then chunks, then an end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """Chunk is the next piece of the completion. It may be cut anywhere, also within a character."""
+    @_builtins.property
+    def start(self) -> Global___ScreenStreamStart:
+        """Start opens the stream; it is the first message and comes once."""
+
+    @_builtins.property
+    def end(self) -> Global___ScreenStreamEnd:
+        """End says that the completion is whole. Without it the last bytes are never released."""
+
+    def __init__(
+        self,
+        *,
+        start: Global___ScreenStreamStart | None = ...,
+        chunk: _builtins.bytes = ...,
+        end: Global___ScreenStreamEnd | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "end", b"end", "part", b"part", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "end", b"end", "part", b"part", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["start", "chunk", "end"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___ScreenStreamRequest: _TypeAlias = ScreenStreamRequest  # noqa: Y015
+
+@_typing.final
+class ScreenStreamStart(_message.Message):
+    """ScreenStreamStart says in which light the completion is to be judged."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_FIELD_NUMBER: _builtins.int
+    TURNS_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    EXTRA_MARGIN_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    ENFORCEMENT_FIELD_NUMBER: _builtins.int
+    prompt: _builtins.bytes
+    """Prompt is as in Exchange."""
+    profile: _builtins.str
+    """Profile is as in ScreenRequest."""
+    extra_margin: _builtins.float
+    """ExtraMargin is as in ScreenRequest."""
+    detail: Global___Detail.ValueType
+    """Detail is as in ScreenRequest."""
+    enforcement: Global___Enforcement.ValueType
+    """Enforcement is as in ScreenRequest."""
+    @_builtins.property
+    def turns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Turn]:
+        """Turns are as in Exchange."""
+
+    def __init__(
+        self,
+        *,
+        prompt: _builtins.bytes = ...,
+        turns: _abc.Iterable[Global___Turn] | None = ...,
+        profile: _builtins.str = ...,
+        extra_margin: _builtins.float = ...,
+        detail: Global___Detail.ValueType = ...,
+        enforcement: Global___Enforcement.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "enforcement", b"enforcement", "extra_margin", b"extra_margin", "profile", b"profile", "prompt", b"prompt", "turns", b"turns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScreenStreamStart: _TypeAlias = ScreenStreamStart  # noqa: Y015
+
+@_typing.final
+class ScreenStreamEnd(_message.Message):
+    """ScreenStreamEnd says that the completion is whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScreenStreamEnd: _TypeAlias = ScreenStreamEnd  # noqa: Y015
+
+@_typing.final
+class ScreenStreamResponse(_message.Message):
+    """ScreenStreamResponse says how much of the completion may be shown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASED_BYTES_FIELD_NUMBER: _builtins.int
+    RELEASED_SHA256_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    released_bytes: _builtins.int
+    """ReleasedBytes is how many bytes from the start of the completion may be shown. It never decreases."""
+    released_sha256: _builtins.bytes
+    """ReleasedSha256 is the digest of those bytes; a caller compares it before it shows them."""
+    @_builtins.property
+    def verdict(self) -> Global___Verdict:
+        """Verdict is on the whole text and comes with the last message only. Where it withholds after bytes were released, its
+        action is RETRACT and its released_bytes says how many.
+        """
+
+    def __init__(
+        self,
+        *,
+        released_bytes: _builtins.int = ...,
+        released_sha256: _builtins.bytes = ...,
+        verdict: Global___Verdict | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["verdict", b"verdict"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["released_bytes", b"released_bytes", "released_sha256", b"released_sha256", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScreenStreamResponse: _TypeAlias = ScreenStreamResponse  # noqa: Y015
+
+@_typing.final
+class SelectRequest(_message.Message):
+    """SelectRequest asks for the best of several candidates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_FIELD_NUMBER: _builtins.int
+    TURNS_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    EXTRA_MARGIN_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    ENFORCEMENT_FIELD_NUMBER: _builtins.int
+    ROUNDS_FIELD_NUMBER: _builtins.int
+    prompt: _builtins.bytes
+    """Prompt is as in Exchange."""
+    profile: _builtins.str
+    """Profile is as in ScreenRequest."""
+    extra_margin: _builtins.float
+    """ExtraMargin is as in ScreenRequest."""
+    detail: Global___Detail.ValueType
+    """Detail is as in ScreenRequest."""
+    enforcement: Global___Enforcement.ValueType
+    """Enforcement is as in ScreenRequest."""
+    rounds: _builtins.int
+    """Rounds is how many such requests the caller makes for one prompt at most; 0 means 1. The more candidates are looked at,
+    the likelier is one that is released by mistake, and the bound in the answer says so.
+    """
+    @_builtins.property
+    def turns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Turn]:
+        """Turns are as in Exchange."""
+
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Candidates are completions, each judged by itself in the light of the prompt."""
+
+    def __init__(
+        self,
+        *,
+        prompt: _builtins.bytes = ...,
+        turns: _abc.Iterable[Global___Turn] | None = ...,
+        candidates: _abc.Iterable[_builtins.bytes] | None = ...,
+        profile: _builtins.str = ...,
+        extra_margin: _builtins.float = ...,
+        detail: Global___Detail.ValueType = ...,
+        enforcement: Global___Enforcement.ValueType = ...,
+        rounds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "detail", b"detail", "enforcement", b"enforcement", "extra_margin", b"extra_margin", "profile", b"profile", "prompt", b"prompt", "rounds", b"rounds", "turns", b"turns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SelectRequest: _TypeAlias = SelectRequest  # noqa: Y015
+
+@_typing.final
+class SelectResponse(_message.Message):
+    """SelectResponse names the candidate to release, if there is one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELECTED_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    LOOKS_FIELD_NUMBER: _builtins.int
+    MISS_RATE_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    selected: _builtins.int
+    """Selected is the position of the candidate to release. Absent when none may be released."""
+    looks: _builtins.int
+    """Looks is the number of candidates times the rounds."""
+    miss_rate_upper_bound: _builtins.float
+    """MissRateUpperBound bounds the probability that some harmful candidate among that many is released, if all of them are
+    harmful: the largest bound of the certificate times the looks, which holds however candidates depend on each other. Absent
+    when nothing below 1 can be said.
+    """
+    statement: _builtins.str
+    """Statement is the same in words."""
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Verdict]:
+        """Verdicts has one verdict for each candidate, in order."""
+
+    def __init__(
+        self,
+        *,
+        selected: _builtins.int | None = ...,
+        verdicts: _abc.Iterable[Global___Verdict] | None = ...,
+        looks: _builtins.int = ...,
+        miss_rate_upper_bound: _builtins.float | None = ...,
+        statement: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_miss_rate_upper_bound", b"_miss_rate_upper_bound", "_selected", b"_selected", "miss_rate_upper_bound", b"miss_rate_upper_bound", "selected", b"selected"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_miss_rate_upper_bound", b"_miss_rate_upper_bound", "_selected", b"_selected", "looks", b"looks", "miss_rate_upper_bound", b"miss_rate_upper_bound", "selected", b"selected", "statement", b"statement", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__miss_rate_upper_bound: _TypeAlias = _typing.Literal["miss_rate_upper_bound"]  # noqa: Y015
+    _WhichOneofArgType__miss_rate_upper_bound: _TypeAlias = _typing.Literal["_miss_rate_upper_bound", b"_miss_rate_upper_bound"]  # noqa: Y015
+    _WhichOneofReturnType__selected: _TypeAlias = _typing.Literal["selected"]  # noqa: Y015
+    _WhichOneofArgType__selected: _TypeAlias = _typing.Literal["_selected", b"_selected"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__miss_rate_upper_bound) -> _WhichOneofReturnType__miss_rate_upper_bound | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__selected) -> _WhichOneofReturnType__selected | None: ...
+
+Global___SelectResponse: _TypeAlias = SelectResponse  # noqa: Y015
+
+@_typing.final
+class ReportRequest(_message.Message):
+    """ReportRequest is feedback on an earlier verdict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICT_ID_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    verdict_id: _builtins.str
+    """VerdictId names the verdict."""
+    label: Global___FeedbackLabel.ValueType
+    """Label is what was found."""
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Categories are the kinds of harm that were found, of those that GetEnsemble names; empty when they are not known."""
+
+    def __init__(
+        self,
+        *,
+        verdict_id: _builtins.str = ...,
+        label: Global___FeedbackLabel.ValueType = ...,
+        categories: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "label", b"label", "verdict_id", b"verdict_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportRequest: _TypeAlias = ReportRequest  # noqa: Y015
+
+@_typing.final
+class ReportResponse(_message.Message):
+    """ReportResponse says that the feedback was kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportResponse: _TypeAlias = ReportResponse  # noqa: Y015
 
 @_typing.final
 class GetEnsembleRequest(_message.Message):

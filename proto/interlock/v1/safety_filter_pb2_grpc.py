@@ -50,6 +50,21 @@ class SafetyFilterServiceStub:
                 request_serializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenManyRequest.SerializeToString,
                 response_deserializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenManyResponse.FromString,
                 _registered_method=True)
+        self.ScreenStream = channel.stream_stream(
+                '/interlock.v1.SafetyFilterService/ScreenStream',
+                request_serializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenStreamRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenStreamResponse.FromString,
+                _registered_method=True)
+        self.Select = channel.unary_unary(
+                '/interlock.v1.SafetyFilterService/Select',
+                request_serializer=interlock_dot_v1_dot_safety__filter__pb2.SelectRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_safety__filter__pb2.SelectResponse.FromString,
+                _registered_method=True)
+        self.Report = channel.unary_unary(
+                '/interlock.v1.SafetyFilterService/Report',
+                request_serializer=interlock_dot_v1_dot_safety__filter__pb2.ReportRequest.SerializeToString,
+                response_deserializer=interlock_dot_v1_dot_safety__filter__pb2.ReportResponse.FromString,
+                _registered_method=True)
         self.GetEnsemble = channel.unary_unary(
                 '/interlock.v1.SafetyFilterService/GetEnsemble',
                 request_serializer=interlock_dot_v1_dot_safety__filter__pb2.GetEnsembleRequest.SerializeToString,
@@ -89,6 +104,37 @@ class SafetyFilterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScreenStream(self, request_iterator, context):
+        """ScreenStream judges a completion while it is being written and says how much of it may be shown. The caller sends one
+        start, then chunks, then an end; the server answers with how many bytes are released, which never decreases, and at last
+        with a verdict on the whole text, which ends the stream.
+
+        No byte is released before a verdict that covers it. A withhold is final: nothing more is released, also when the caller
+        closes without an end, stalls, or leaves. Bytes are released at ends of sentences, and some are always held back until the
+        verdict on the whole text. A message out of order ends the stream with INVALID_ARGUMENT; however a stream ends that gave
+        no verdict, everything after the released bytes is withheld.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Select(self, request, context):
+        """Select judges several candidates for one prompt and names the one to release: of those that may be released the one with
+        the largest margin, or none. It never offers the least bad of bad ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Report(self, request, context):
+        """Report says what became of an earlier verdict: a released text was harmful, or a withheld one was fine. It is kept in the
+        audit log, for labelling; it changes no verdict. FAILED_PRECONDITION when no audit log is kept, UNAVAILABLE when it cannot
+        be written now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetEnsemble(self, request, context):
         """GetEnsemble names the members, categories, profiles, digests and certificate in force.
         """
@@ -113,6 +159,21 @@ def add_SafetyFilterServiceServicer_to_server(servicer, server):
                     servicer.ScreenMany,
                     request_deserializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenManyRequest.FromString,
                     response_serializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenManyResponse.SerializeToString,
+            ),
+            'ScreenStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ScreenStream,
+                    request_deserializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenStreamRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_safety__filter__pb2.ScreenStreamResponse.SerializeToString,
+            ),
+            'Select': grpc.unary_unary_rpc_method_handler(
+                    servicer.Select,
+                    request_deserializer=interlock_dot_v1_dot_safety__filter__pb2.SelectRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_safety__filter__pb2.SelectResponse.SerializeToString,
+            ),
+            'Report': grpc.unary_unary_rpc_method_handler(
+                    servicer.Report,
+                    request_deserializer=interlock_dot_v1_dot_safety__filter__pb2.ReportRequest.FromString,
+                    response_serializer=interlock_dot_v1_dot_safety__filter__pb2.ReportResponse.SerializeToString,
             ),
             'GetEnsemble': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEnsemble,
@@ -202,6 +263,87 @@ class SafetyFilterService:
             '/interlock.v1.SafetyFilterService/ScreenMany',
             interlock_dot_v1_dot_safety__filter__pb2.ScreenManyRequest.SerializeToString,
             interlock_dot_v1_dot_safety__filter__pb2.ScreenManyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScreenStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/interlock.v1.SafetyFilterService/ScreenStream',
+            interlock_dot_v1_dot_safety__filter__pb2.ScreenStreamRequest.SerializeToString,
+            interlock_dot_v1_dot_safety__filter__pb2.ScreenStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Select(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.SafetyFilterService/Select',
+            interlock_dot_v1_dot_safety__filter__pb2.SelectRequest.SerializeToString,
+            interlock_dot_v1_dot_safety__filter__pb2.SelectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Report(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interlock.v1.SafetyFilterService/Report',
+            interlock_dot_v1_dot_safety__filter__pb2.ReportRequest.SerializeToString,
+            interlock_dot_v1_dot_safety__filter__pb2.ReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

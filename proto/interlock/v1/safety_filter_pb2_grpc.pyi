@@ -55,6 +55,25 @@ class SafetyFilterServiceStub:
     an item without an answer can be sent again elsewhere. The server stops reading while it holds as many items of a stream
     as it allows. A message over its limit of bytes ends the stream with RESOURCE_EXHAUSTED.
     """
+    ScreenStream: _grpc.StreamStreamMultiCallable[_safety_filter_pb2.ScreenStreamRequest, _safety_filter_pb2.ScreenStreamResponse]
+    """ScreenStream judges a completion while it is being written and says how much of it may be shown. The caller sends one
+    start, then chunks, then an end; the server answers with how many bytes are released, which never decreases, and at last
+    with a verdict on the whole text, which ends the stream.
+
+    No byte is released before a verdict that covers it. A withhold is final: nothing more is released, also when the caller
+    closes without an end, stalls, or leaves. Bytes are released at ends of sentences, and some are always held back until the
+    verdict on the whole text. A message out of order ends the stream with INVALID_ARGUMENT; however a stream ends that gave
+    no verdict, everything after the released bytes is withheld.
+    """
+    Select: _grpc.UnaryUnaryMultiCallable[_safety_filter_pb2.SelectRequest, _safety_filter_pb2.SelectResponse]
+    """Select judges several candidates for one prompt and names the one to release: of those that may be released the one with
+    the largest margin, or none. It never offers the least bad of bad ones.
+    """
+    Report: _grpc.UnaryUnaryMultiCallable[_safety_filter_pb2.ReportRequest, _safety_filter_pb2.ReportResponse]
+    """Report says what became of an earlier verdict: a released text was harmful, or a withheld one was fine. It is kept in the
+    audit log, for labelling; it changes no verdict. FAILED_PRECONDITION when no audit log is kept, UNAVAILABLE when it cannot
+    be written now.
+    """
     GetEnsemble: _grpc.UnaryUnaryMultiCallable[_safety_filter_pb2.GetEnsembleRequest, _safety_filter_pb2.GetEnsembleResponse]
     """GetEnsemble names the members, categories, profiles, digests and certificate in force."""
 
@@ -77,6 +96,25 @@ class SafetyFilterServiceAsyncStub(SafetyFilterServiceStub):
     stream with OK when it is old, and with UNAVAILABLE when the server goes away, both after it answered what it had read;
     an item without an answer can be sent again elsewhere. The server stops reading while it holds as many items of a stream
     as it allows. A message over its limit of bytes ends the stream with RESOURCE_EXHAUSTED.
+    """
+    ScreenStream: _aio.StreamStreamMultiCallable[_safety_filter_pb2.ScreenStreamRequest, _safety_filter_pb2.ScreenStreamResponse]  # type: ignore[assignment]
+    """ScreenStream judges a completion while it is being written and says how much of it may be shown. The caller sends one
+    start, then chunks, then an end; the server answers with how many bytes are released, which never decreases, and at last
+    with a verdict on the whole text, which ends the stream.
+
+    No byte is released before a verdict that covers it. A withhold is final: nothing more is released, also when the caller
+    closes without an end, stalls, or leaves. Bytes are released at ends of sentences, and some are always held back until the
+    verdict on the whole text. A message out of order ends the stream with INVALID_ARGUMENT; however a stream ends that gave
+    no verdict, everything after the released bytes is withheld.
+    """
+    Select: _aio.UnaryUnaryMultiCallable[_safety_filter_pb2.SelectRequest, _safety_filter_pb2.SelectResponse]  # type: ignore[assignment]
+    """Select judges several candidates for one prompt and names the one to release: of those that may be released the one with
+    the largest margin, or none. It never offers the least bad of bad ones.
+    """
+    Report: _aio.UnaryUnaryMultiCallable[_safety_filter_pb2.ReportRequest, _safety_filter_pb2.ReportResponse]  # type: ignore[assignment]
+    """Report says what became of an earlier verdict: a released text was harmful, or a withheld one was fine. It is kept in the
+    audit log, for labelling; it changes no verdict. FAILED_PRECONDITION when no audit log is kept, UNAVAILABLE when it cannot
+    be written now.
     """
     GetEnsemble: _aio.UnaryUnaryMultiCallable[_safety_filter_pb2.GetEnsembleRequest, _safety_filter_pb2.GetEnsembleResponse]  # type: ignore[assignment]
     """GetEnsemble names the members, categories, profiles, digests and certificate in force."""
@@ -115,6 +153,43 @@ class SafetyFilterServiceServicer(metaclass=_abc_1.ABCMeta):
         stream with OK when it is old, and with UNAVAILABLE when the server goes away, both after it answered what it had read;
         an item without an answer can be sent again elsewhere. The server stops reading while it holds as many items of a stream
         as it allows. A message over its limit of bytes ends the stream with RESOURCE_EXHAUSTED.
+        """
+
+    @_abc_1.abstractmethod
+    def ScreenStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_safety_filter_pb2.ScreenStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_safety_filter_pb2.ScreenStreamResponse], _abc.AsyncIterator[_safety_filter_pb2.ScreenStreamResponse]]:
+        """ScreenStream judges a completion while it is being written and says how much of it may be shown. The caller sends one
+        start, then chunks, then an end; the server answers with how many bytes are released, which never decreases, and at last
+        with a verdict on the whole text, which ends the stream.
+
+        No byte is released before a verdict that covers it. A withhold is final: nothing more is released, also when the caller
+        closes without an end, stalls, or leaves. Bytes are released at ends of sentences, and some are always held back until the
+        verdict on the whole text. A message out of order ends the stream with INVALID_ARGUMENT; however a stream ends that gave
+        no verdict, everything after the released bytes is withheld.
+        """
+
+    @_abc_1.abstractmethod
+    def Select(
+        self,
+        request: _safety_filter_pb2.SelectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_safety_filter_pb2.SelectResponse, _abc.Awaitable[_safety_filter_pb2.SelectResponse]]:
+        """Select judges several candidates for one prompt and names the one to release: of those that may be released the one with
+        the largest margin, or none. It never offers the least bad of bad ones.
+        """
+
+    @_abc_1.abstractmethod
+    def Report(
+        self,
+        request: _safety_filter_pb2.ReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_safety_filter_pb2.ReportResponse, _abc.Awaitable[_safety_filter_pb2.ReportResponse]]:
+        """Report says what became of an earlier verdict: a released text was harmful, or a withheld one was fine. It is kept in the
+        audit log, for labelling; it changes no verdict. FAILED_PRECONDITION when no audit log is kept, UNAVAILABLE when it cannot
+        be written now.
         """
 
     @_abc_1.abstractmethod

@@ -34,6 +34,8 @@ ADVICE: Mapping[Reason, Advice] = {
     Reason.CONSERVATIVE_MODE: Advice(Action.ESCALATE),
     Reason.POLICY_INVALID: Advice(Action.USE_FALLBACK_TEXT),
     Reason.INTERNAL_ERROR: Advice(Action.USE_FALLBACK_TEXT, True, 500),
+    Reason.INPUT_INCOMPLETE: Advice(Action.REGENERATE),
+    Reason.AUDIT_FAILED: Advice(Action.USE_FALLBACK_TEXT, True, 1000),
 }
 
 

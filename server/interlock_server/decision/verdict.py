@@ -42,6 +42,8 @@ class Reason(StrEnum):
     CONSERVATIVE_MODE = "CONSERVATIVE_MODE"
     POLICY_INVALID = "POLICY_INVALID"
     INTERNAL_ERROR = "INTERNAL_ERROR"
+    INPUT_INCOMPLETE = "INPUT_INCOMPLETE"
+    AUDIT_FAILED = "AUDIT_FAILED"
 
 
 REASON_ORDER = {reason: place for place, reason in enumerate(Reason)}

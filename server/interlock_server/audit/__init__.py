@@ -1,0 +1,1 @@
+"""What was decided, on disk, so that it can be proved and decided again."""
