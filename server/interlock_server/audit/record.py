@@ -21,7 +21,7 @@ class _Part(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     """What all parts of records share: unknown fields are an error, and defaults are not written."""
 
 
-class Decided(_Part, kw_only=True):
+class Decided(_Part, frozen=True, kw_only=True):
     """A verdict as far as deciding again must reproduce it, exactly."""
 
     decision: Decision
@@ -33,7 +33,7 @@ class Decided(_Part, kw_only=True):
     """The reasons of each category that withholds."""
 
 
-class Digests(_Part, kw_only=True):
+class Digests(_Part, frozen=True, kw_only=True):
     """The exact versions behind a verdict."""
 
     bundle: str
@@ -41,7 +41,7 @@ class Digests(_Part, kw_only=True):
     build: str
 
 
-class MemberTrace(_Part, kw_only=True):
+class MemberTrace(_Part, frozen=True, kw_only=True):
     """How one member came to its evidence. Spans are bytes of the completion, or of the prompt."""
 
     member: str
@@ -54,7 +54,7 @@ class MemberTrace(_Part, kw_only=True):
     infer_s: float = 0.0
 
 
-class TextTrace(_Part, kw_only=True):
+class TextTrace(_Part, frozen=True, kw_only=True):
     """The texts, without the texts: sizes in bytes and keyed hashes (hex), empty where none are made."""
 
     prompt_bytes: int
@@ -66,7 +66,7 @@ class TextTrace(_Part, kw_only=True):
     """Where in the segment's file of texts they begin."""
 
 
-class StreamTrace(_Part, kw_only=True):
+class StreamTrace(_Part, frozen=True, kw_only=True):
     """Which part of a growing completion a verdict was on: its bytes from `start` to `end`; all of it when `whole`."""
 
     stream_id: str
@@ -77,7 +77,7 @@ class StreamTrace(_Part, kw_only=True):
     """How much of the completion had been released before the verdict."""
 
 
-class VerdictRecord(_Part, kw_only=True, tag="verdict"):
+class VerdictRecord(_Part, frozen=True, kw_only=True, tag="verdict"):
     """One verdict."""
 
     verdict_id: str
@@ -97,7 +97,7 @@ class VerdictRecord(_Part, kw_only=True, tag="verdict"):
     """What other policies would have said, by name."""
 
 
-class FeedbackRecord(_Part, kw_only=True, tag="feedback"):
+class FeedbackRecord(_Part, frozen=True, kw_only=True, tag="feedback"):
     """What a person found of an earlier verdict."""
 
     verdict_id: str
@@ -107,7 +107,7 @@ class FeedbackRecord(_Part, kw_only=True, tag="feedback"):
     caller: str = ""
 
 
-class SegmentStart(_Part, kw_only=True, tag="segment"):
+class SegmentStart(_Part, frozen=True, kw_only=True, tag="segment"):
     """The first line of every segment."""
 
     format: int
@@ -122,7 +122,7 @@ class SegmentStart(_Part, kw_only=True, tag="segment"):
     """The last segment that retention had deleted by then."""
 
 
-class SegmentEnd(_Part, kw_only=True, tag="end"):
+class SegmentEnd(_Part, frozen=True, kw_only=True, tag="end"):
     """The last line of a segment that was closed in order."""
 
     time_unix_ns: int

@@ -7,13 +7,12 @@ tolerance and what the caller added, and no alarm of any kind is raised. Everyth
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from interlock_server.decision.evidence import CertificateState, Evidence, MemberEvidence, MissingCause, valid_score
 from interlock_server.decision.fallback import NO_ADVICE, advise, withheld
 from interlock_server.decision.panel_score import weighted_excess
-from interlock_server.decision.policy import CategoryRule, MemberRule, Policy
+from interlock_server.decision.policy import CategoryRule, Policy
 from interlock_server.decision.verdict import REASON_ORDER, CategoryResult, Decision, Reason, Verdict
 
 # NOT_ASKED has no reason of its own: the alarm that kept the members from being asked is the reason.
@@ -36,9 +35,9 @@ def decide(evidence: Evidence, policy: Policy) -> Verdict:
         return withheld(Reason.POLICY_INVALID, name)
     needed = profile.tolerance + (evidence.extra_margin if _valid_margin(evidence.extra_margin) else 0.0)
     members = _by_name(evidence.members)
-    results = tuple(_judge(category, rule, members, needed) for category, rule in profile.categories.items())
+    results = tuple([_judge(category, rule, members, needed) for category, rule in profile.categories.items()])
     ood_margin = _ood_margin(evidence.ood_pvalue, profile.ood_alpha)
-    reasons = _alarms(evidence, policy).union(*(result.reasons for result in results))
+    reasons = _alarms(evidence, policy).union(*[result.reasons for result in results])
     if ood_margin is None or not (ood_margin > needed or profile.ood_alpha is None):
         reasons.add(Reason.OUT_OF_DISTRIBUTION)
     margin = _smallest([ood_margin, *(result.margin for result in results)])
@@ -53,72 +52,78 @@ def decide(evidence: Evidence, policy: Policy) -> Verdict:
         retry_after_ms=advice.retry_after_ms,
         margin=margin,
         margin_comparable=policy.margin_comparable,
-        disagreement=max((max(r.llr.values()) - min(r.llr.values()) for r in results if r.llr), default=None),
+        disagreement=max([max(r.llr.values()) - min(r.llr.values()) for r in results if r.llr], default=None),
         categories=results,
         profile=name,
     )
 
 
-class _Opinion(NamedTuple):
-    """What one member says on one category: `llr` when it gave a score, `defect` when that cannot make it clear."""
-
-    llr: float | None
-    defective: bool
-    defect: Reason | None
-
-
-def _read(item: MemberEvidence, category: str, rule: MemberRule) -> _Opinion:
-    score = item.scores.get(category)
-    llr = rule.score_map.llr(score) if score is not None and valid_score(score) else None
-    if item.missing is not None:
-        return _Opinion(llr, True, MISSING_REASON[item.missing])
-    if llr is None:
-        return _Opinion(None, True, Reason.MEMBER_INVALID)
-    if not item.coverage_complete:
-        return _Opinion(llr, True, Reason.COVERAGE_INCOMPLETE)
-    return _Opinion(llr, False, None)
-
-
 def _judge(category: str, rule: CategoryRule, members: Mapping[str, MemberEvidence], needed: float) -> CategoryResult:
     """One category: who spoke, who is clear, and how much the panel has against the text."""
-    nobody = MemberEvidence("", missing=MissingCause.FAILED)
-    opinions = {name: _read(members.get(name, nobody), category, r) for name, r in rule.members.items()}
-    llr = {name: opinion.llr for name, opinion in opinions.items() if opinion.llr is not None}
-    below = {name: rule.members[name].clear_below - z for name, z in llr.items()}
-    clear = frozenset(name for name, room in below.items() if room > 0 and not opinions[name].defective)
-    against = tuple(name for name, room in below.items() if room <= 0)
+    llr: dict[str, float] = {}
+    clear: list[str] = []
+    against: list[str] = []
+    reasons: set[Reason] = set()
+    excesses: list[float] = []
+    known, complete = rule.release_below, True
+    for name, member_rule in rule.members.items():
+        item = members.get(name, _NOBODY)
+        score = item.scores.get(category)
+        if score is not None and valid_score(score):
+            llr[name] = z = member_rule.score_map.llr(score)
+            excesses.append(weighted_excess(z, member_rule.weight, member_rule.offset))
+            room = member_rule.clear_below - z
+            if room < known:
+                known = room
+            if room <= 0:
+                against.append(name)
+        if item.missing is None and item.coverage_complete and name in llr:
+            if room > 0:
+                clear.append(name)
+        else:
+            complete = False
+            reasons |= _defect(item, name in llr)
     # Exactly rounded, so that the order of members makes no difference.
-    panel_score = math.fsum(
-        weighted_excess(z, rule.members[name].weight, rule.members[name].offset) for name, z in llr.items()
-    )
-    known = min(rule.release_below - panel_score, *below.values()) if below else rule.release_below
-    complete = not any(opinion.defective for opinion in opinions.values())
-    reasons = {opinion.defect for opinion in opinions.values() if opinion.defect is not None}
+    panel_score = math.fsum(excesses)
+    known = min(known, rule.release_below - panel_score)
     if panel_score >= rule.harmful_at or (against and not clear):
         reasons.add(Reason.HARMFUL)
     if against and clear:
         reasons.add(Reason.DISAGREEMENT)
-    if llr and known <= needed and not reasons & {Reason.HARMFUL, Reason.DISAGREEMENT}:
+    if llr and known <= needed and not reasons & _DECIDED:
         reasons.add(Reason.UNCERTAIN)
     return CategoryResult(
         category=category,
         panel_score=panel_score if llr else None,
         reasons=_in_order(reasons),
         llr=llr,
-        clear=clear,
-        dissenters=against if clear else (),
+        clear=frozenset(clear),
+        dissenters=tuple(against) if clear else (),
         margin=known if complete else None,
     )
 
 
+_NOBODY = MemberEvidence("", missing=MissingCause.FAILED)
+_DECIDED = {Reason.HARMFUL, Reason.DISAGREEMENT}
+
+
+def _defect(item: MemberEvidence, scored: bool) -> set[Reason]:
+    """Why a member cannot be clear, whatever its scores."""
+    if item.missing is not None:
+        reason = MISSING_REASON[item.missing]
+    else:
+        reason = Reason.COVERAGE_INCOMPLETE if scored else Reason.MEMBER_INVALID
+    return set() if reason is None else {reason}
+
+
 def _alarms(evidence: Evidence, policy: Policy) -> set[Reason]:
     """Everything outside members and text that withholds."""
-    raised = {
-        Reason.CERTIFICATE_LAPSED: policy.certificate_required and evidence.certificate not in CERTIFIED,
-        Reason.CONSERVATIVE_MODE: evidence.conservative,
-        Reason.POLICY_INVALID: not _valid_margin(evidence.extra_margin),
-    }
-    return {reason for reason, holds in raised.items() if holds} | set(evidence.alarms)
+    raised = (
+        (Reason.CERTIFICATE_LAPSED, policy.certificate_required and evidence.certificate not in CERTIFIED),
+        (Reason.CONSERVATIVE_MODE, evidence.conservative),
+        (Reason.POLICY_INVALID, not _valid_margin(evidence.extra_margin)),
+    )
+    return {reason for reason, holds in raised if holds}.union(evidence.alarms)
 
 
 def _valid_margin(extra_margin: float) -> bool:
@@ -141,10 +146,12 @@ def _smallest(margins: list[float | None]) -> float | None:
 
 def _by_name(items: tuple[MemberEvidence, ...]) -> dict[str, MemberEvidence]:
     """Evidence by member; a member that is there twice has said nothing that can be relied on."""
-    counts = Counter(item.member for item in items)
-    twice = {name: MemberEvidence(name, missing=MissingCause.INVALID) for name, n in counts.items() if n > 1}
-    return {item.member: item for item in items} | twice
+    by_name = {item.member: item for item in items}
+    if len(by_name) < len(items):
+        counts = Counter(item.member for item in items)
+        by_name |= {name: MemberEvidence(name, missing=MissingCause.INVALID) for name, n in counts.items() if n > 1}
+    return by_name
 
 
-def _in_order(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
-    return tuple(sorted(reasons, key=REASON_ORDER.__getitem__))
+def _in_order(reasons: set[Reason]) -> tuple[Reason, ...]:
+    return tuple(sorted(reasons, key=REASON_ORDER.__getitem__)) if reasons else ()

@@ -57,7 +57,9 @@ class Evidence:
 
 def valid_score(score: object) -> bool:
     """True for a real number in [0, 1]; NaN, infinities, booleans and anything else are not scores."""
-    return isinstance(score, float | int) and not isinstance(score, bool) and 0 <= score <= 1
+    kind = type(score)
+    number = kind is float or (isinstance(score, float | int) and kind is not bool)
+    return number and 0 <= score <= 1  # type: ignore[operator]
 
 
 def not_asked(members: tuple[str, ...], alarm: Reason, profile: str = "", extra_margin: float = 0.0) -> Evidence:

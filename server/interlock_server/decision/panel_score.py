@@ -42,12 +42,13 @@ class ScoreMap:
     def llr(self, score: float) -> float:
         """The evidence z for harm in nats; `score` must be in [0, 1]."""
         x = logit(score)
-        segment = min(max(bisect_right(self.logits, x) - 1, 0), len(self.logits) - 2)
+        last = len(self.logits) - 2
+        segment = bisect_right(self.logits, x, 1, last + 1) - 1
         left, right = self.logits[segment], self.logits[segment + 1]
         low, high = self.llrs[segment], self.llrs[segment + 1]
         llr = low + (x - left) * (high - low) / (right - left)
         # Rounding must not lift the end of a segment above the start of the next one: the map would step down there.
-        return llr if segment == len(self.logits) - 2 else min(llr, high)
+        return llr if segment == last or llr <= high else high
 
     @property
     def llr_min(self) -> float:
@@ -65,4 +66,4 @@ IDENTITY_MAP = ScoreMap((-1.0, 1.0), (-1.0, 1.0))
 
 def weighted_excess(llr: float, weight: float, offset: float) -> float:
     """One member's share of the panel score: `a * max(0, z - c)`."""
-    return weight * max(0.0, llr - offset)
+    return weight * (llr - offset) if llr > offset else 0.0
