@@ -13,11 +13,12 @@ from interlock_server.bundle.load import load_bundle
 from interlock_server.decision.evidence import MemberEvidence, MissingCause
 from interlock_server.decision.policy import Policy
 from interlock_server.decision.verdict import Decision, Reason
-from interlock_server.filter import Request, SafetyFilter, Screening
+from interlock_server.filter import SafetyFilter
 from interlock_server.inference.cache import EvidenceCache
 from interlock_server.inference.panel import Answer, Question
 from interlock_server.inference.scoring import MemberReport
 from interlock_server.metrics import Metrics
+from interlock_server.screening import Request, Screening
 from interlock_server.text.exchange import Exchange
 from prometheus_client import generate_latest
 

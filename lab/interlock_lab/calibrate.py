@@ -20,6 +20,7 @@ from interlock_server.bundle.load import load_bundle
 from interlock_server.bundle.manifest import GoldenExchange
 from interlock_server.bundle.seal import seal
 from interlock_server.bundles import DEFAULT_BUNDLE, DEFAULT_DIGEST_FILE
+from interlock_server.decision.policy import Streaming
 from interlock_server.inference.scoring import Member, score_exchange
 from interlock_server.text.exchange import Exchange
 
@@ -165,4 +166,11 @@ def _profile(rules: dict[str, Any]) -> dict[str, Any]:
 
 
 def _policy_file(profiles: dict[str, Any]) -> dict[str, Any]:
-    return {"format": 1, "name": "default", "default_profile": "balanced", "profiles": profiles}
+    streaming = {"hold_back_bytes": Streaming.hold_back_bytes, "doubt_bytes": Streaming.doubt_bytes}
+    return {
+        "format": 1,
+        "name": "default",
+        "default_profile": "balanced",
+        "profiles": profiles,
+        "streaming": streaming,  # as `interlock hold-back` found it
+    }

@@ -15,8 +15,9 @@ from interlock_server.bundle.load import load_bundle
 from interlock_server.config import BundleSettings, Config
 from interlock_server.decision.evidence import Evidence
 from interlock_server.errors import InterlockError
-from interlock_server.filter import Request, SafetyFilter
+from interlock_server.filter import SafetyFilter
 from interlock_server.metrics import Metrics
+from interlock_server.screening import Request
 from rich.progress import Progress
 
 from interlock_lab.training.rows import CATEGORIES, Row

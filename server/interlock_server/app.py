@@ -13,10 +13,13 @@ from typing import cast
 from interlock.v1 import safety_filter_pb2 as pb
 
 from interlock_server import __version__
+from interlock_server.audit import record
+from interlock_server.audit.log import AuditLog
 from interlock_server.backends.backend import Backend, RemoteBackend
 from interlock_server.backends.triton_settings import TritonSettings
 from interlock_server.bundle.load import Bundle, load_bundle
 from interlock_server.bundle.manifest import MemberManifest
+from interlock_server.bundle.policy_file import load_policy
 from interlock_server.config import Config
 from interlock_server.errors import BackendError
 from interlock_server.filter import SafetyFilter
@@ -26,6 +29,7 @@ from interlock_server.inference.panel import REMOTE, Panel
 from interlock_server.inference.scoring import Member
 from interlock_server.log import log_event
 from interlock_server.metrics import Metrics
+from interlock_server.recording import Recorder
 from interlock_server.transport.http import HttpServer
 from interlock_server.transport.server import GrpcServer
 from interlock_server.transport.service import SafetyFilterService
@@ -73,8 +77,27 @@ async def checked_members(bundle: Bundle, triton: TritonSettings | None = None) 
 
 
 @asynccontextmanager
+async def running_recorder(config: Config, bundle: Bundle, metrics: Metrics) -> AsyncIterator[Recorder]:
+    """What compares and records the verdicts of the bundle's policy. Raises ConfigError."""
+    shadows = {name: load_policy(Path(path), bundle.manifest) for name, path in config.bundle.shadow_policies.items()}
+    digests = record.Digests(bundle=bundle.digest, policy=bundle.policy.digest, build=__version__)
+    if config.audit.folder is None:
+        yield Recorder(None, bundle.policy, shadows, digests, metrics)
+        return
+    log = await asyncio.to_thread(AuditLog.open, config.audit, __version__, metrics.of_audit())
+    try:
+        yield Recorder(log, bundle.policy, shadows, digests, metrics)
+    finally:
+        await log.close()
+
+
+@asynccontextmanager
 async def running_filter(
-    config: Config, bundle: Bundle, metrics: Metrics, budget_s: float | None = None
+    config: Config,
+    bundle: Bundle,
+    metrics: Metrics,
+    budget_s: float | None = None,
+    recorder: Recorder | None = None,
 ) -> AsyncIterator[SafetyFilter]:
     """A filter whose members are loaded, checked against the golden exchanges and warm. Raises InterlockError."""
     members, costs = await checked_members(bundle, config.triton)
@@ -88,7 +111,7 @@ async def running_filter(
     if settings.cache_entries_max:
         cache = EvidenceCache(settings.cache_entries_max, settings.cache_across_callers, bundle.digest)
     try:
-        yield SafetyFilter(panel, bundle.policy, settings.reply_reserve_ms / 1000, metrics, budget_s, cache)
+        yield SafetyFilter(panel, bundle.policy, settings.reply_reserve_ms / 1000, metrics, budget_s, cache, recorder)
     finally:
         await panel.close()
 
@@ -103,7 +126,10 @@ async def serve(config: Config, on_ready: Callable[[int, int], None] = lambda po
     await grpc_server.start()
     try:
         bundle = await asyncio.to_thread(load, config)
-        async with running_filter(config, bundle, metrics) as safety_filter:
+        async with (
+            running_recorder(config, bundle, metrics) as recorder,
+            running_filter(config, bundle, metrics, recorder=recorder) as safety_filter,
+        ):
             service.begin(safety_filter, to_ensemble(bundle, safety_filter.panel.members, digests(bundle)))
             _describe(metrics, bundle, safety_filter)
             # What is loaded by now stays: without it every collection is short, and none of them stops all lanes for long.

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from interlock_server import __version__
+from interlock_server.audit_command import audit_app
 from interlock_server.errors import ConfigError, InterlockError
 from interlock_server.screen_command import screen
 
@@ -17,6 +18,7 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="The configu
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 bundle_app = typer.Typer(no_args_is_help=True, help="Work with bundles of models.")
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(audit_app, name="audit")
 app.command()(screen)
 
 ERROR = 1

@@ -6,11 +6,12 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
 
+from interlock_server.audit.settings import AuditSettings
 from interlock_server.backends.triton_settings import TritonSettings
 from interlock_server.bundles import DEFAULT_BUNDLE, DEFAULT_BUNDLE_DIGEST
 from interlock_server.errors import ConfigError
@@ -28,12 +29,15 @@ class BundleSettings(Settings):
     digest: str = Field(default=DEFAULT_BUNDLE_DIGEST, pattern=r"^sha256:[0-9a-f]{64}$")
     policy: str | None = None
     """A policy file instead of the bundle's own."""
+    shadow_policies: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], str] = Field(default={}, max_length=8)
+    """Name -> policy file that every verdict is compared with; what it would have said is recorded, never enforced."""
 
 
 class Config(Settings):
     """Everything that can be configured."""
 
     bundle: BundleSettings = BundleSettings()
+    audit: AuditSettings = AuditSettings()
     inference: InferenceSettings = Field(default_factory=InferenceSettings)
     transport: TransportSettings = TransportSettings()
     triton: TritonSettings = TritonSettings()

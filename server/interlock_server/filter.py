@@ -6,7 +6,7 @@ Whatever goes wrong on the way becomes evidence; `decide` is the only place from
 import hashlib
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache, partial
 
 from interlock_server.decision.decide import decide
@@ -18,41 +18,12 @@ from interlock_server.inference.panel import Answer, Panel, Question
 from interlock_server.inference.scoring import MemberReport, absent
 from interlock_server.log import log_failure
 from interlock_server.metrics import Metrics
+from interlock_server.recording import Recorder
+from interlock_server.screening import Request, Screening
 from interlock_server.text.exchange import Exchange, decode
 from interlock_server.text.scripts import in_known_script
 
 _REFUSALS_MAX = 256
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a caller asks: texts as they came, and what may tighten the policy. `deadline_s` is on the monotonic clock."""
-
-    prompt: bytes
-    completion: bytes
-    profile: str = ""
-    extra_margin: float = 0.0
-    deadline_s: float = float("inf")
-    observed_only: bool = False
-    bulk: bool = False
-    """Nobody is waiting for it: it is done when nothing else is to do."""
-    caller: str = ""
-    """Who asks, as far as the edge knows; it decides nothing but whose cached evidence may be used."""
-    refused: Reason | None = None
-    """Why the members are not to be asked at all, such as OVERLOADED."""
-
-
-@dataclass(frozen=True)
-class Screening:
-    """A verdict with what led to it; everything that replay needs."""
-
-    verdict: Verdict
-    evidence: Evidence
-    reports: tuple[MemberReport, ...]
-    completion_sha256: bytes
-    verdict_id: str
-    total_s: float
-    observed_only: bool = False
 
 
 class SafetyFilter:
@@ -66,6 +37,7 @@ class SafetyFilter:
         metrics: Metrics,
         budget_s: float | None = None,
         cache: EvidenceCache | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.panel = panel
         self.policy = policy
@@ -73,6 +45,7 @@ class SafetyFilter:
         self._reply_reserve_s = reply_reserve_s
         self._metrics = metrics
         self._cache = cache
+        self.recorder = recorder
         # Under overload most requests are refused, and each refusal takes from those that are served.
         self._refusal = lru_cache(maxsize=_REFUSALS_MAX)(self._decide_unasked)
         self._unasked = tuple(absent(name, MissingCause.NOT_ASKED) for name in policy.members)
@@ -80,17 +53,8 @@ class SafetyFilter:
     async def screen(self, request: Request, rpc: str = "Screen") -> Screening:
         """One verdict, before the deadline; never raises, except that cancelling it cancels the work."""
         begun_s = time.monotonic()
-        reports: tuple[MemberReport, ...] = ()
-        try:
-            found = await self._gather(request, begun_s)
-            if isinstance(found, Reason):
-                evidence, verdict = self._refusal(found, request.profile, request.extra_margin)
-            else:
-                evidence, reports = found
-                verdict = decide(evidence, self.policy)
-        except Exception as error:  # becomes an alarm in the evidence, and `decide` sees to the rest
-            log_failure("screen", error)
-            evidence, verdict = self._refusal(Reason.INTERNAL_ERROR, request.profile, request.extra_margin)
+        deadline_s = min(request.deadline_s - self._reply_reserve_s, begun_s + self._budget_s)
+        evidence, verdict, reports = await self._judge(request, begun_s, deadline_s)
         screening = Screening(
             verdict,
             evidence,
@@ -100,12 +64,58 @@ class SafetyFilter:
             time.monotonic() - begun_s,
             request.observed_only,
         )
-        self._count(screening, rpc)
+        if self.recorder is not None:
+            try:
+                screening = await self.recorder.keep(request, screening, rpc, deadline_s)
+            except Exception as error:  # an alarm again, where a record is required
+                log_failure("record", error)
+                screening = self.recorder.unrecorded(screening)
+            screening = replace(screening, total_s=time.monotonic() - begun_s)
+        self._count_members(screening)
+        if request.partial:  # a stream is one verdict, not as many as it has sentences
+            self._metrics.stream_parts.labels(screening.verdict.decision).inc()
+        else:
+            self.count(screening, rpc)
         return screening
 
-    async def _gather(self, request: Request, begun_s: float) -> tuple[Evidence, tuple[MemberReport, ...]] | Reason:
+    def count(self, screening: Screening, rpc: str) -> None:
+        """Counts a verdict that is answered."""
+        verdict, metrics = screening.verdict, self._metrics
+        first = verdict.reasons[0] if verdict.reasons else ""
+        metrics.verdicts.labels(verdict.decision, first).inc()
+        metrics.screen_seconds.labels(rpc, verdict.decision).observe(screening.total_s)
+        if verdict.margin is not None:
+            metrics.margin.observe(verdict.margin)
+        if verdict.disagreement is not None:
+            metrics.disagreement.observe(verdict.disagreement)
+        if screening.observed_only and not verdict.released:
+            metrics.enforcement_observed.inc()
+        for result in verdict.categories:
+            if result.reasons:
+                metrics.withheld.labels(result.category, result.reasons[0]).inc()
+            for member in result.dissenters:
+                metrics.dissent.labels(member, result.category).inc()
+
+    async def _judge(
+        self, request: Request, begun_s: float, deadline_s: float
+    ) -> tuple[Evidence, Verdict, tuple[MemberReport, ...]]:
+        """Evidence and verdict; whatever goes wrong is an alarm in the evidence, and `decide` sees to the rest."""
+        try:
+            found = await self._gather(request, begun_s, deadline_s)
+            if not isinstance(found, Reason):
+                evidence, reports = found
+                return evidence, decide(evidence, self.policy), reports
+        except Exception as error:
+            log_failure("screen", error)
+            found = Reason.INTERNAL_ERROR
+        return *self._refusal(found, request.profile, request.extra_margin), ()
+
+    async def _gather(
+        self, request: Request, begun_s: float, deadline_s: float
+    ) -> tuple[Evidence, tuple[MemberReport, ...]] | Reason:
         """The evidence on an exchange with the members' reports, or the reason why they were not asked."""
-        deadline_s = min(request.deadline_s - self._reply_reserve_s, begun_s + self._budget_s)
+        if self.recorder is not None:
+            deadline_s -= self.recorder.reserve_s
         refused = request.refused or self._too_long(request)
         if refused is None and not begun_s < deadline_s:  # also when it is not a number
             refused = Reason.DEADLINE
@@ -121,8 +131,9 @@ class SafetyFilter:
 
     async def _ask(self, request: Request, deadline_s: float) -> Answer:
         """What the members say of it, or said when they were last asked."""
-        question = Question(partial(_exchange, request), len(request.completion), deadline_s, request.bulk)
-        if self._cache is None:
+        opening = partial(_exchange, request)
+        question = Question(opening, len(request.completion), deadline_s, request.bulk, request.known)
+        if self._cache is None or request.partial:
             return await self.panel.ask(question)
         key = self._cache.key(request.prompt, request.completion, request.caller)
         kept = self._cache.get(key)
@@ -142,24 +153,6 @@ class SafetyFilter:
         """The verdict on an exchange that no member was asked about: the same for every text."""
         evidence = not_asked(self.policy.members, reason, profile, extra_margin)
         return evidence, decide(evidence, self.policy)
-
-    def _count(self, screening: Screening, rpc: str) -> None:
-        verdict, metrics = screening.verdict, self._metrics
-        first = verdict.reasons[0] if verdict.reasons else ""
-        metrics.verdicts.labels(verdict.decision, first).inc()
-        metrics.screen_seconds.labels(rpc, verdict.decision).observe(screening.total_s)
-        if verdict.margin is not None:
-            metrics.margin.observe(verdict.margin)
-        if verdict.disagreement is not None:
-            metrics.disagreement.observe(verdict.disagreement)
-        if screening.observed_only and not verdict.released:
-            metrics.enforcement_observed.inc()
-        for result in verdict.categories:
-            if result.reasons:
-                metrics.withheld.labels(result.category, result.reasons[0]).inc()
-            for member in result.dissenters:
-                metrics.dissent.labels(member, result.category).inc()
-        self._count_members(screening)
 
     def _count_members(self, screening: Screening) -> None:
         metrics = self._metrics

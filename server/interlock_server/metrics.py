@@ -130,6 +130,38 @@ class MemberInstruments:
         self._slope.set(slope_s)
 
 
+class AuditInstruments:
+    """Those of the audit log; called from its thread and from the event loop's."""
+
+    def __init__(self, metrics: "Metrics") -> None:
+        self._written, self._failed, self._dropped = map(metrics.audit_records.labels, ("written", "failed", "dropped"))
+        self._seconds = metrics.audit_commit_seconds
+        self._queue = metrics.audit_queue
+        self._healthy = metrics.audit_healthy
+        self.healthy(True)
+
+    def written(self, records: int, took_s: float) -> None:
+        """A group of records is in the log."""
+        self._written.inc(records)
+        self._seconds.observe(took_s)
+
+    def failed(self, records: int) -> None:
+        """A group of records could not be written."""
+        self._failed.inc(records)
+
+    def dropped(self) -> None:
+        """A record was not taken, because too many waited."""
+        self._dropped.inc()
+
+    def healthy(self, holds: bool) -> None:
+        """Whether records can be written."""
+        self._healthy.set(holds)
+
+    def queued(self, records: int) -> None:
+        """How many records wait."""
+        self._queue.set(records)
+
+
 class Metrics:
     """The instruments of one server; histograms are in seconds and nats."""
 
@@ -176,6 +208,26 @@ class Metrics:
         self.enforcement_observed = counter(
             "interlock_enforcement_observed", "Withheld verdicts that callers ignore."
         ).labels()
+        self.shadow_flips = counter(
+            "interlock_shadow_flips", "What shadow policies would have said, by what was said.", "policy", "from", "to"
+        )
+        self.stream_parts = counter("interlock_stream_parts", "Verdicts on parts of growing texts.", "decision")
+        self.stream_retractions = counter(
+            "interlock_stream_retractions", "Streams that were withheld after bytes of them had been released."
+        ).labels()
+        self.stream_retracted_bytes = counter(
+            "interlock_stream_retracted_bytes", "Bytes that were released of streams which were withheld in the end."
+        ).labels()
+        self.streams_active = gauge("interlock_streams_active", "Completions that are being written.").labels()
+        self.stream_held_bytes = gauge(
+            "interlock_stream_held_bytes", "Bytes of growing completions that are not released."
+        ).labels()
+        self.audit_records = counter("interlock_audit_records", "Records by what became of them.", "result")
+        self.audit_commit_seconds = histogram(
+            "interlock_audit_commit_seconds", "Time to write a group of records.", SECONDS
+        ).labels()
+        self.audit_queue = gauge("interlock_audit_queue", "Records that wait to be written.").labels()
+        self.audit_healthy = gauge("interlock_audit_healthy", "0 while records cannot be written.").labels()
         self.queue_depth = gauge("interlock_queue_depth", "Jobs that wait for a lane.", "lane")
         self.lanes_lost = gauge("interlock_lanes_lost", "Threads that a hung model still holds.").labels()
         self.in_flight = gauge("interlock_requests_in_flight", "Requests being answered.").labels()
@@ -194,3 +246,7 @@ class Metrics:
     def of_member(self, member: str) -> MemberInstruments:
         """The instruments of one member."""
         return MemberInstruments(self, member)
+
+    def of_audit(self) -> AuditInstruments:
+        """The instruments of the audit log."""
+        return AuditInstruments(self)

@@ -65,8 +65,8 @@ async def _remote(target: str, profile: str) -> AsyncIterator[_Opened]:
 async def _local(config_path: Path | None, profile: str) -> AsyncIterator[_Opened]:
     from interlock_server.app import digests, load, running_filter
     from interlock_server.config import load_config
-    from interlock_server.filter import Request
     from interlock_server.metrics import Metrics
+    from interlock_server.screening import Request
     from interlock_server.transport.translate import to_verdict
 
     config = load_config(config_path)

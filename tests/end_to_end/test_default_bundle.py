@@ -10,8 +10,8 @@ import pytest
 from interlock_lab.tricks import TRICKS
 from interlock_server.app import load, running_filter
 from interlock_server.config import Config
-from interlock_server.filter import Request, Screening
 from interlock_server.metrics import Metrics
+from interlock_server.screening import Request, Screening
 
 CANARIES = Path(__file__).parents[2] / "lab" / "data" / "canaries.jsonl"
 PLAIN = [

@@ -16,9 +16,10 @@ from interlock_server.bundle.manifest import GoldenExchange
 from interlock_server.bundle.seal import seal
 from interlock_server.config import BundleSettings, Config
 from interlock_server.errors import BundleError
-from interlock_server.filter import Request, SafetyFilter
+from interlock_server.filter import SafetyFilter
 from interlock_server.inference.scoring import score_exchange
 from interlock_server.metrics import Metrics
+from interlock_server.screening import Request
 from interlock_server.text.exchange import Exchange
 
 MEMBERS = [

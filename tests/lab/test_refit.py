@@ -19,8 +19,8 @@ from interlock_server.bundle.seal import seal
 from interlock_server.bundles import DEFAULT_BUNDLE
 from interlock_server.config import Config
 from interlock_server.errors import ConfigError
-from interlock_server.filter import Request, Screening
 from interlock_server.metrics import Metrics
+from interlock_server.screening import Request, Screening
 from typer import Typer
 from typer.testing import CliRunner, Result
 

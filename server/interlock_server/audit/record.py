@@ -14,6 +14,7 @@ from interlock_server.decision.verdict import Action, Decision, Reason, Verdict
 
 FORMAT = 1
 Span = tuple[int, int]
+FeedbackLabel = Literal["HARMFUL", "FINE"]
 Kept = Literal["none", "full", "encrypted"]
 
 
@@ -102,7 +103,7 @@ class FeedbackRecord(_Part, frozen=True, kw_only=True, tag="feedback"):
 
     verdict_id: str
     time_unix_ns: int
-    label: Literal["HARMFUL", "FINE"]
+    label: FeedbackLabel
     categories: tuple[str, ...] = ()
     caller: str = ""
 

@@ -2,11 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from interlock_server.decision.verdict import Decision, Reason
 from interlock_server.strict import Settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _reasons(shares: dict[str, float]) -> dict[str, float]:
+    for name in shares:
+        if name not in (*Reason, Decision.RELEASE):
+            raise ValueError(f"{name!r} is neither a reason nor RELEASE")
+    return shares
 
 
 class AuditSettings(Settings):
@@ -17,7 +25,7 @@ class AuditSettings(Settings):
     """`required`: nothing is released before its record is on disk."""
     text: Literal["hash", "encrypted", "full", "none"] = "hash"
     """What of the judged texts is kept; keyed hashes in every mode but `none`."""
-    text_shares: dict[str, Share] = {}
+    text_shares: Annotated[dict[str, Share], AfterValidator(_reasons)] = {}
     """First reason, or RELEASE -> the share of such texts that `full` and `encrypted` keep; 1 for those not named."""
     hash_key_file: str | None = None
     """The key of the hashes, 32 bytes in hex; by default hash.key in the folder, made when there is none."""

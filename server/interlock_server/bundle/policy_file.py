@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from interlock_server.bundle.manifest import Manifest, Name
-from interlock_server.decision.policy import CategoryRule, Limits, MemberRule, Policy, PolicyError, Profile
+from interlock_server.decision.policy import CategoryRule, Limits, MemberRule, Policy, PolicyError, Profile, Streaming
 from interlock_server.decision.verdict import Action, Reason
 from interlock_server.errors import ConfigError
 from interlock_server.strict import Settings, read_mapping, validate
 
+Size = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -48,6 +49,13 @@ class LimitsFile(Settings):
     prompt_bytes_max: Positive = Limits.prompt_bytes_max
 
 
+class StreamingFile(Settings):
+    """How a completion is released that is still being written."""
+
+    hold_back_bytes: Size = Streaming.hold_back_bytes
+    doubt_bytes: Size = Streaming.doubt_bytes
+
+
 class PolicyFile(Settings):
     """What policy.yaml may say."""
 
@@ -61,6 +69,7 @@ class PolicyFile(Settings):
     margin_comparable: bool = False
     actions: dict[Annotated[Reason, Field(strict=False)], Annotated[Action, Field(strict=False)]] = {}
     limits: LimitsFile = LimitsFile()
+    streaming: StreamingFile = StreamingFile()
 
 
 def load_policy(path: Path, manifest: Manifest) -> Policy:
@@ -79,6 +88,7 @@ def load_policy(path: Path, manifest: Manifest) -> Policy:
             margin_comparable=file.margin_comparable,
             actions=file.actions,
             limits=Limits(file.limits.completion_bytes_max, file.limits.prompt_bytes_max),
+            streaming=Streaming(file.streaming.hold_back_bytes, file.streaming.doubt_bytes),
             digest=_digest(file, manifest),
         )
     except PolicyError as error:

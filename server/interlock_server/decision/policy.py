@@ -54,6 +54,16 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Streaming:
+    """How a completion is released that is still being written."""
+
+    hold_back_bytes: int = 256
+    """How many judged bytes stay in until the verdict on the whole."""
+    doubt_bytes: int = 512
+    """How many bytes more may come to settle a doubt; then the text is withheld for it."""
+
+
+@dataclass(frozen=True)
 class Policy:
     """Profiles and what to do. Raises PolicyError on construction when a value is impossible or a dial does nothing."""
 
@@ -68,6 +78,7 @@ class Policy:
     margin_comparable: bool = False
     actions: Mapping[Reason, Action] = field(default_factory=dict)
     limits: Limits = Limits()
+    streaming: Streaming = Streaming()
     digest: str = ""
 
     def __post_init__(self) -> None:
@@ -76,6 +87,8 @@ class Policy:
         for limit in ("completion_bytes_max", "prompt_bytes_max"):
             _check(getattr(self.limits, limit) >= 1, f"limits.{limit}", "must be at least 1")
         _check(self.latency_budget_ms >= 1, "latency_budget_ms", "must be at least 1")
+        for size in ("hold_back_bytes", "doubt_bytes"):
+            _check(getattr(self.streaming, size) >= 0, f"streaming.{size}", "must be at least 0")
         for reason, action in self.actions.items():
             _check(
                 action is not Action.NONE, f"actions.{reason}", "must not be NONE, which is for released completions"

@@ -15,7 +15,7 @@ from interlock_server.backends.backend import BatchRule, Run, Window
 from interlock_server.decision.evidence import MissingCause
 from interlock_server.decision.verdict import Reason
 from interlock_server.inference.admission import may_go_on
-from interlock_server.inference.scoring import Member, MemberReport, Outcome, Work
+from interlock_server.inference.scoring import KnownRows, Member, MemberReport, Outcome, Work
 from interlock_server.text.exchange import Exchange
 
 INTERACTIVE, BULK, SHADOW = 0, 1, 2
@@ -44,6 +44,7 @@ class Inquiry:
         priority: int = INTERACTIVE,
         cost_s: float = 0.0,
         on_settled: Callable[[], None] = _nothing,
+        known: KnownRows | None = None,
     ) -> None:
         self.opening = opening
         self.deadline_s = deadline_s
@@ -52,7 +53,7 @@ class Inquiry:
         self.on_settled = on_settled
         urgency_s = min(deadline_s, submitted_s + age_max_s)
         self.key: Key = (priority, urgency_s, next(self._numbers), 0)
-        self.works = tuple(Work(member) for member in members)
+        self.works = tuple(Work(m, known.setdefault(m.name, {}) if known is not None else None) for m in members)
         self.items = [WorkItem(self, work, (*self.key[:3], place)) for place, work in enumerate(self.works, 1)]
         self.batches: set[Batch] = set()
         """Those under way."""

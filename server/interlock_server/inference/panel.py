@@ -17,7 +17,7 @@ from interlock_server.inference.breaker import Breaker
 from interlock_server.inference.cost import CostModel
 from interlock_server.inference.lanes import Lanes, RunRecord, Surroundings
 from interlock_server.inference.remote import RemoteLanes
-from interlock_server.inference.scoring import Member, MemberReport, absent
+from interlock_server.inference.scoring import KnownRows, Member, MemberReport, absent
 from interlock_server.inference.settings import InferenceSettings
 from interlock_server.metrics import Metrics
 from interlock_server.text.exchange import Exchange
@@ -36,6 +36,8 @@ class Question:
     deadline_s: float
     """On the monotonic clock."""
     bulk: bool = False
+    known: KnownRows | None = None
+    """Scores of windows of the same text when it was shorter, to which those of this one are added."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ class Panel:
             age_max_s=self._settings.age_max_ms / 1000,
             priority=priority,
             cost_s=sum(costs),
+            known=question.known,
         )
 
     def _refusal(self, inquiry: Inquiry, question: Question, now_s: float) -> str | None:

@@ -19,6 +19,8 @@ from interlock_server.text.exchange import Exchange
 
 Rows = NDArray[np.float64]
 Row = list[float]
+KnownRows = dict[str, dict[bytes, Row]]
+"""Member -> key of a window -> its scores: what a growing text need not have scored again."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ class Outcome:
 class Work:
     """One member's part of one exchange."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, known: dict[bytes, Row] | None = None) -> None:
         self.member = member
+        self._known = known
         self.pending: deque[Window] = deque()
         """Windows that nobody scores yet, in the order of the text."""
         self.window_s = 0.0
@@ -84,6 +87,7 @@ class Work:
         self.read_s = self.infer_s = 0.0
         self._reading = Reading(())
         self._rows: dict[bytes, Row] = {}
+        self._tokens = 0
         self._left = -1  # unread
 
     @property
@@ -96,14 +100,21 @@ class Work:
         begun_s = time.monotonic()
         try:
             self._reading = self.member.backend.read(exchange)
-            self.pending = deque({window.key: window for window in self._reading.windows}.values())
+            self._recall()
+            self.pending = deque({w.key: w for w in self._reading.windows if w.key not in self._rows}.values())
         except BaseException:  # see `run`
             self.give_up(MissingCause.FAILED, fault=True)
         else:
-            if not self.pending:
+            if not self._reading.windows:
                 self.give_up(MissingCause.INVALID)
             self._left = len(self.pending)
         self.read_s = time.monotonic() - begun_s
+
+    def _recall(self) -> None:
+        """Windows that were scored when the text was shorter are not scored again."""
+        if self._known:
+            known = self._known
+            self._rows = {w.key: known[w.key] for w in self._reading.windows if w.key in known}
 
     def give_up(self, cause: MissingCause, fault: bool = False) -> None:
         """Nothing more is scored; the first cause stands."""
@@ -117,7 +128,10 @@ class Work:
             self.give_up(MissingCause.INVALID, fault=True)
         elif window.key not in self._rows:
             self._rows[window.key] = row
+            self._tokens += len(window.ids)
             self._left -= 1
+            if self._known is not None:
+                self._known[window.key] = row
 
     def report(self, exchange: Exchange | None, submitted_s: float) -> MemberReport:
         """The evidence as far as there is any. Scores of some windows may prove harm; they never prove clearness."""
@@ -133,7 +147,7 @@ class Work:
             self._reading.prompt_spans,
             fault=self.fault,
             windows_scored=len(self._rows),
-            tokens_scored=sum(len(key) for key in self._rows) // 8,
+            tokens_scored=self._tokens,
             input_tokens=self._reading.input_tokens,
             queue_s=(self.begun_s or time.monotonic()) - submitted_s,
             read_s=self.read_s,

@@ -27,8 +27,14 @@ class TransportSettings(Settings):
     """Items of one stream that are not answered yet; while there are as many, the server does not read on."""
     connection_age_s: float = Field(default=300.0, ge=1, le=86_400)
     """After about so long callers are asked to connect anew, so that load spreads over servers that came later."""
-    connection_age_grace_s: float = Field(default=60.0, ge=1, le=3_600)
-    """How long calls on an old connection may go on. Streams end in half of it, so that none is cut."""
+    connection_age_grace_s: float = Field(default=330.0, ge=1, le=7_200)
+    """How long calls on an old connection may go on. Streams of many items end in half of it, so that none is cut."""
+    growing_max: int = Field(default=1024, ge=1, le=100_000)
+    """Completions that are screened while they are being written; more are withheld."""
+    growing_seconds_max: float = Field(default=300.0, ge=1, le=3_600)
+    """How long a completion may take to be written."""
+    growing_idle_s: float = Field(default=30.0, ge=0.01, le=3_600)
+    """How long nothing of it may come."""
 
     @field_validator("address", "http_address")
     @classmethod
@@ -41,7 +47,12 @@ class TransportSettings(Settings):
     @property
     def stream_age_s(self) -> float:
         """A stream ends when it is that old: one that began just before its connection was asked to end is not cut."""
-        return self.connection_age_grace_s / 2
+        return min(self.connection_age_grace_s / 2, 30.0)
+
+    @property
+    def growing_s(self) -> float:
+        """How long a completion may take to be written: none is cut by the age of its connection either."""
+        return min(self.growing_seconds_max, self.connection_age_grace_s)
 
     @property
     def detail_granted(self) -> DetailName:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
 from interlock.v1 import safety_filter_pb2 as pb
@@ -10,8 +11,8 @@ from interlock_server.bundle.load import Bundle
 from interlock_server.decision.evidence import CertificateState, MissingCause
 from interlock_server.decision.policy import Policy
 from interlock_server.decision.verdict import Action, CategoryResult, Reason
-from interlock_server.filter import Request, Screening
 from interlock_server.inference.scoring import Member, MemberReport
+from interlock_server.screening import Request, Screening
 from interlock_server.text.exchange import joined_turns
 from interlock_server.transport.settings import DetailName
 
@@ -24,11 +25,24 @@ ACTIONS = {
 MISSING_CAUSES = {cause: pb.MissingCause.Value(f"MISSING_CAUSE_{cause}") for cause in MissingCause}
 
 
+Asked = pb.ScreenRequest | pb.ScreenBatchRequest | pb.SelectRequest | pb.ScreenStreamStart
+
+
+@dataclass(frozen=True)
+class Call:
+    """What all exchanges of one call share."""
+
+    rpc: str
+    deadline_s: float
+    caller: str
+    request_id: str = ""
+
+
 class InvalidRequest(ValueError):
     """The request cannot be understood; the message names the field and the limit, and holds no text."""
 
 
-def check_options(asked: pb.ScreenRequest | pb.ScreenBatchRequest, policy: Policy) -> None:
+def check_options(asked: Asked, policy: Policy) -> None:
     """Raises InvalidRequest when what a caller asks beside the exchange cannot be done."""
     if asked.profile and asked.profile not in policy.profiles:
         raise InvalidRequest(f"profile: the policy has {', '.join(sorted(policy.profiles))}")
@@ -43,9 +57,8 @@ def is_ambiguous(exchange: pb.Exchange) -> bool:
 
 def to_request(
     exchange: pb.Exchange,
-    asked: pb.ScreenRequest | pb.ScreenBatchRequest,
-    deadline_s: float,
-    caller: str,
+    asked: Asked,
+    call: Call,
     refused: Reason | None = None,
 ) -> Request:
     """What the filter is asked, or to refuse. An ambiguous exchange is refused there."""
@@ -54,10 +67,12 @@ def to_request(
         completion=exchange.completion,
         profile=asked.profile,
         extra_margin=asked.extra_margin,
-        deadline_s=deadline_s,
+        deadline_s=call.deadline_s,
         observed_only=asked.enforcement == pb.ENFORCEMENT_OBSERVE,
-        bulk=asked.priority == pb.PRIORITY_BULK,  # what we do not know is interactive: it must not wait for ever
-        caller=caller,
+        # What we do not know is interactive: it must not wait for ever.
+        bulk=isinstance(asked, pb.ScreenRequest | pb.ScreenBatchRequest) and asked.priority == pb.PRIORITY_BULK,
+        caller=call.caller,
+        request_id=call.request_id,
         refused=refused or (Reason.INPUT_UNREADABLE if is_ambiguous(exchange) else None),
     )
 
@@ -77,6 +92,7 @@ def to_verdict(
         retry_after=_duration(verdict.retry_after_ms / 1000),
         enforcement=pb.ENFORCEMENT_OBSERVE if screening.observed_only else pb.ENFORCEMENT_ENFORCE,
         profile=verdict.profile,
+        released_bytes=screening.released_bytes,
     )
     if detail >= pb.DETAIL_REASONS:
         message.reasons.extend(_reasons(verdict.reasons))

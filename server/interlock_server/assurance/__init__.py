@@ -1,0 +1,1 @@
+"""What may be claimed about what the filter misses. Pure."""
