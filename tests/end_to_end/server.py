@@ -44,14 +44,19 @@ class Server:
         inference: dict[str, Any] | None = None,
         transport: dict[str, Any] | None = None,
         scripts: dict[str, dict[str, Any]] | None = None,
+        audit: dict[str, Any] | None = None,
+        shadow_policies: dict[str, dict[str, Any]] | None = None,
+        file_size_max: int | None = None,
         **policy: Any,
     ) -> None:
         self.bundle = path / "bundle"
         digest = write_bundle(self.bundle, members, **{"latency_budget_ms": 20_000, **policy})
         if scripts:
             digest = _sealed_with(self.bundle, scripts)
+        shadows = {name: self._policy(path, name, content) for name, content in (shadow_policies or {}).items()}
         config = {
-            "bundle": {"path": str(self.bundle), "digest": digest},
+            "audit": audit or {},
+            "bundle": {"path": str(self.bundle), "digest": digest, "shadow_policies": shadows},
             "inference": {**SETTINGS, **(inference or {})},
             "transport": {"address": address, "http_address": "127.0.0.1:0", **(transport or {})},
             "log_level": "debug",
@@ -59,8 +64,14 @@ class Server:
         self.config = path / "interlock.yaml"
         self.config.write_text(yaml.safe_dump(config))
         self._stderr = path / "stderr.txt"
-        self.process = launch(self.config, self._stderr)
+        self.process = launch(self.config, self._stderr, file_size_max)
         self._channel: grpc.Channel | None = None
+
+    @staticmethod
+    def _policy(path: Path, name: str, content: dict[str, Any]) -> str:
+        file = path / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(content))
+        return str(file)
 
     def wait_ready(self) -> "Server":
         """Connects once the server says which ports it has."""
@@ -150,9 +161,10 @@ class Server:
             time.sleep(0.02)
 
 
-def launch(config: Path, stderr: Path) -> "subprocess.Popen[bytes]":
-    """`interlock serve`, with this Python."""
-    command = [sys.executable, "-m", "interlock_server", "serve", "--config", str(config)]
+def launch(config: Path, stderr: Path, file_size_max: int | None = None) -> "subprocess.Popen[bytes]":
+    """`interlock serve`, with this Python; with a limit on files, the disk is full for it sooner than for others."""
+    limit = [] if file_size_max is None else ["prlimit", f"--fsize={file_size_max}"]
+    command = [*limit, sys.executable, "-m", "interlock_server", "serve", "--config", str(config)]
     with stderr.open("wb") as file:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file)
 
