@@ -58,13 +58,13 @@ def bundle_of(members: Sequence[str]) -> Iterator[Bundle]:
 
 
 @contextmanager
-def running_interlock(bundle: Bundle | None = None, **sections: Any) -> Iterator[Running]:
-    """`interlock serve` on free ports, with this Python and the defaults but for `sections` of the configuration."""
-    bundle = bundle or Bundle()
+def running_interlock(bundle: Bundle | None = None, policy: str | None = None, **sections: Any) -> Iterator[Running]:
+    """`interlock serve` on free ports, with this Python and the defaults but for a policy and `sections` of the configuration."""
+    bundle_section = {**vars(bundle or Bundle()), "policy": policy}
     transport = {"address": "127.0.0.1:0", "http_address": "127.0.0.1:0", **sections.pop("transport", {})}
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "interlock.yaml"
-        config.write_text(yaml.safe_dump({"bundle": vars(bundle), "transport": transport, **sections}))
+        config.write_text(yaml.safe_dump({"bundle": bundle_section, "transport": transport, **sections}))
         command = [sys.executable, "-m", "interlock_server", "serve", "--config", str(config)]
         with _running(command, "interlock serve") as (process, ready):
             addresses = (f"127.0.0.1:{ready['port']}", f"127.0.0.1:{ready['http_port']}")
