@@ -62,7 +62,7 @@ clean:
 	touch $@
 
 .venv/.dev: .venv/.server
-	$(PIP) --editable '.[server,cpu,torch,triton,lab,bench,dev]'
+	$(PIP) --editable '.[server,cpu,torch,triton,lab,ray,bench,dev]'
 	touch $@
 
 # A real Triton server for the tests, in an environment of its own.

@@ -107,7 +107,7 @@ def _join(entry: EntryPoint, words: list[str], invoked: bool) -> None:
     *group, name = words
     command = (bundle_app if group == ["bundle"] else app).command
     if not invoked:
-        command(name, help="Offline; needs the extras lab and torch.")(lambda: None)
+        command(name, help="Offline; needs the extra lab, and train also torch.")(lambda: None)
         return
     try:
         command(name)(entry.load())
