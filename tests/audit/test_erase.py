@@ -6,7 +6,7 @@ import pytest
 from interlock_server.audit.erase import Found, erase, find
 from interlock_server.audit.framing import TEXT_HEAD_SIZE, log_path, packed, texts_path
 from interlock_server.audit.reader import LogError, Place, TextGone, Texts
-from interlock_server.audit.record import VerdictRecord
+from interlock_server.audit.record import StreamTrace, VerdictRecord
 from interlock_server.audit.seal import seal
 from interlock_server.audit.texts import TextKeeper
 from interlock_server.audit.verify import verify
@@ -55,6 +55,16 @@ def test_the_log_stays_whole(folder: Path) -> None:
     erase(folder, [SECOND])
 
     assert () == verify(folder, key=b"k" * 32, private_key=bytes(PRIVATE_KEY)).problems
+
+
+def test_parts_of_a_stream_go_together(tmp_path: Path) -> None:
+    """They overlap: one that stayed would show what was in the other."""
+    trace = StreamTrace(stream_id="01234567-89ab-cdef-0123-456789abcdef", start=0, end=9)
+    keeper = TextKeeper(b"k" * 32, "full", EVERY_TEXT)
+    write_log(tmp_path, [verdict(2, stream=trace), verdict(3, stream=trace)], texts=TEXTS, keeper=keeper)
+    erase(tmp_path, [SECOND])
+
+    assert [TextGone.ERASED] * 2 == [text(tmp_path, FIRST), text(tmp_path, SECOND)]
 
 
 def test_erasing_twice_is_no_error(folder: Path) -> None:

@@ -19,30 +19,33 @@ class Found(NamedTuple):
     record: VerdictRecord | FeedbackRecord
 
 
-def find(folder: Path, verdict_ids: Collection[str]) -> Iterator[Found]:
-    """Every undamaged record, in order, of these verdicts and of the feedback on them; raises LogError."""
-    named = re.compile(b"|".join(re.escape(verdict_id.encode()) for verdict_id in verdict_ids))
+def find(folder: Path, ids: Collection[str]) -> Iterator[Found]:
+    """Every undamaged record, in order, of these verdicts or streams and of the feedback on them; raises LogError."""
+    named = re.compile(b"|".join(re.escape(each.encode()) for each in ids))
     for unit in units(folder):
         for entry in record_bytes(unit):
             if isinstance(entry, Damage) or not named.search(entry[1]):
                 continue
             with suppress(ValueError, RecursionError):
                 record = decode(entry[1])
-                if isinstance(record, VerdictRecord | FeedbackRecord) and record.verdict_id in verdict_ids:
+                if isinstance(record, VerdictRecord | FeedbackRecord) and not _names(record).isdisjoint(ids):
                     yield Found(entry[0], record)
 
 
 def erase(folder: Path, verdict_ids: Collection[str]) -> None:
     """Overwrites the kept texts of these verdicts; raises LogError, before any is erased, when one has none.
 
-    To erase a text twice is no error.
+    A verdict on a part of a stream stands for the whole stream, whose parts overlap. To erase a text twice is no error.
     """
+    asked = [record for _, record in find(folder, verdict_ids) if isinstance(record, VerdictRecord)]
+    streams = {record.stream.stream_id for record in asked if record.stream is not None}
     kept = [
         (place, record)
-        for place, record in find(folder, verdict_ids)
+        for place, record in find(folder, {*verdict_ids, *streams})
         if isinstance(record, VerdictRecord) and record.text.kept != "none"
     ]
-    lacking = set(verdict_ids) - {record.verdict_id for _, record in kept}
+    have = set().union(*(_names(record) for _, record in kept))
+    lacking = set(verdict_ids) - {record.verdict_id for record in asked if not _names(record).isdisjoint(have)}
     if lacking:
         raise LogError(f"of these verdicts no text is kept: {', '.join(sorted(lacking))}")
     for change in (_check, _erase):
@@ -51,6 +54,12 @@ def erase(folder: Path, verdict_ids: Collection[str]) -> None:
                 change(folder, place.segment, record)
             except (OSError, ValueError) as error:
                 raise LogError(f"{place}: its kept text cannot be erased ({type(error).__name__})") from None
+
+
+def _names(record: VerdictRecord | FeedbackRecord) -> set[str]:
+    """What a record can be found by."""
+    stream = record.stream if isinstance(record, VerdictRecord) else None
+    return {record.verdict_id} | ({stream.stream_id} if stream is not None else set())
 
 
 def _check(folder: Path, segment: int, record: VerdictRecord) -> None:
