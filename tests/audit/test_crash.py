@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from interlock_server.audit.recovery import recover
+from interlock_server.audit.verify import verify
 
 from .disk import Disk, numbers, stored
 
@@ -31,6 +32,7 @@ def test_nothing_that_was_acknowledged_is_lost_by_kill_9(tmp_path: Path):
     assert ROUNDS <= len({number // 100_000 for number in acknowledged})
     assert len(set(found)) == len(found)
     assert set() == set(acknowledged) - set(found)
+    assert () == verify(tmp_path).problems
 
 
 @pytest.mark.parametrize(("mode", "second"), [("required", False), ("best_effort", True)])

@@ -12,7 +12,7 @@ from interlock_server.audit.record import SegmentStart
 from interlock_server.audit.seal import seal
 from interlock_server.audit.segment import Tip
 
-from .disk import Bench, Disk, entry, numbers, shape, stored
+from .disk import Bench, Disk, entry, nothing, numbers, shape, stored
 from .samples import verdicts, write_log, write_segment
 
 BEFORE = 5
@@ -170,10 +170,21 @@ def test_a_sealed_segment_that_cannot_be_read_is_no_reason_not_to_start(tmp_path
     assert Tip(3, last) == recover(tmp_path)
 
 
-def test_what_the_next_segment_refers_to_is_on_disk(tmp_path: Path):
-    """In best_effort a killed process leaves records that the machine may still lose."""
+@pytest.mark.parametrize("killed_at", [("write", "000001.log"), ("sync", "000001.texts")])
+def test_what_the_next_segment_refers_to_is_on_disk(tmp_path: Path, killed_at: tuple[str, str]):
+    """In best_effort a killed process leaves records that the machine may still lose; here one that was closing its log."""
     bench = Bench(tmp_path / "log", mode="best_effort")
-    bench.open().write([entry(1), entry(2)])
+    writer = bench.open()
+    writer.write([entry(1), entry(2)])
+
+    def kill(operation: str, name: str) -> None:
+        if (operation, name) == killed_at:
+            raise KeyboardInterrupt
+
+    bench.disk.on_operation = kill
+    with pytest.raises(KeyboardInterrupt):
+        writer.close()
+    bench.disk.on_operation = nothing
     bench.open()
 
     assert [1, 2] == numbers(stored(bench.disk.after_power_loss(tmp_path / "left")))

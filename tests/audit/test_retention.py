@@ -57,6 +57,14 @@ def test_every_file_of_a_segment_counts(tmp_path: Path):
     assert [(3, 60, 10.0), (12, 40, 40.0)] == [(held.number, held.size, held.changed_s) for held in stock(tmp_path)]
 
 
+def test_a_file_that_goes_meanwhile_is_no_failure(tmp_path: Path):
+    """Sealing removes logs when it likes; here one that is listed and is not there."""
+    (tmp_path / "000001.log").symlink_to(tmp_path / "missing")
+    (tmp_path / "000002.log").touch()
+
+    assert [2] == [held.number for held in stock(tmp_path)]
+
+
 def age(folder: Path) -> None:
     """Makes all files a day older than they may be."""
     for path in folder.iterdir():

@@ -65,9 +65,8 @@ def _good(folder: Path, held: Held, files: Files) -> Good | None:
     path, sealed = log_path(folder, held.number), sealed_path(folder, held.number)
     if path not in held.paths:
         return _sealed(sealed, held.number) if sealed in held.paths else None
-    if (good := _closed(path)) is None:
-        good = read_good([Unit(path, held.number, 1, None, path.stat().st_size, None)])
-        _cut(folder, held.number, good.size if good else 0, files)
+    good = _closed(path) or read_good([Unit(path, held.number, 1, None, path.stat().st_size, None)])
+    _cut(folder, held.number, good.size if good else 0, files)
     return good
 
 

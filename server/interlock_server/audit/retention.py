@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,12 +25,13 @@ class Held(NamedTuple):
 
 def stock(folder: Path) -> list[Held]:
     """All segments, the oldest first."""
-    files: dict[int, list[os.DirEntry[str]]] = {}
+    files: dict[int, dict[Path, os.stat_result]] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
             if match := _NAME.fullmatch(entry.name):
-                files.setdefault(int(match[1]), []).append(entry)
-    return [_held(number, files[number]) for number in sorted(files)]
+                with suppress(FileNotFoundError):  # it was sealed meanwhile
+                    files.setdefault(int(match[1]), {})[Path(entry.path)] = entry.stat()
+    return [_held(number, files[number]) for number in sorted(files) if files[number]]
 
 
 def overdue(closed: Sequence[Held], settings: AuditSettings, now_s: float) -> list[Held]:
@@ -45,9 +47,8 @@ def overdue(closed: Sequence[Held], settings: AuditSettings, now_s: float) -> li
     return chosen
 
 
-def _held(number: int, entries: list[os.DirEntry[str]]) -> Held:
-    sizes = {Path(entry.path): entry.stat() for entry in entries}
+def _held(number: int, files: dict[Path, os.stat_result]) -> Held:
     # Erasing writes to texts, and recovery to what was torn: neither makes records younger.
-    records = [stat for path, stat in sizes.items() if path.suffix in (".log", ".parquet")] or list(sizes.values())
+    records = [stat for path, stat in files.items() if path.suffix in (".log", ".parquet")] or list(files.values())
     changed_s = min(stat.st_mtime for stat in records)
-    return Held(number, sum(stat.st_size for stat in sizes.values()), changed_s, tuple(sizes))
+    return Held(number, sum(stat.st_size for stat in files.values()), changed_s, tuple(files))
