@@ -8,14 +8,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Queue
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 from interlock.v1 import safety_filter_pb2 as pb
 
 HANG_S_MAX = 20.0
+RELEASE = pb.DECISION_RELEASE
 SERVICE = "interlock.v1.SafetyFilterService"
 
 
@@ -57,17 +58,46 @@ class Call:
     metadata: dict[str, str]
 
     @property
-    def request(self) -> pb.ScreenRequest | pb.ScreenBatchRequest:
-        kind = pb.ScreenRequest if self.method == "Screen" else pb.ScreenBatchRequest
-        return kind.FromString(self.payload)
+    def request(self) -> Any:
+        return getattr(pb, f"{self.method}Request").FromString(self.payload)
 
     @property
     def exchanges(self) -> Sequence[pb.Exchange]:
         request = self.request
+        if isinstance(request, pb.SelectRequest):
+            context = {"prompt": request.prompt, "turns": request.turns}
+            return [pb.Exchange(completion=candidate, **context) for candidate in request.candidates]
         return [request.exchange] if isinstance(request, pb.ScreenRequest) else request.exchanges
 
 
 Behaviour = Callable[[Call], bytes]
+
+
+@dataclass(frozen=True)
+class StreamCall:
+    """A call of ScreenStream as the server saw it."""
+
+    context: grpc.ServicerContext
+    stopping: threading.Event
+    metadata: dict[str, str]
+    messages: list[pb.ScreenStreamRequest] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def start(self) -> pb.ScreenStreamStart:
+        return self.messages[0].start
+
+    @property
+    def text(self) -> bytes:
+        return b"".join(message.chunk for message in self.messages)
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.messages) and self.messages[-1].HasField("end")
+
+
+StreamBehaviour = Callable[[StreamCall], Iterator[bytes]]
+"""Asked after each message, what to answer; it may also raise, abort or hang."""
 
 
 class FakeService(grpc.GenericRpcHandler):
@@ -75,6 +105,8 @@ class FakeService(grpc.GenericRpcHandler):
 
     def __init__(self, *script: Behaviour) -> None:
         self.calls: list[Call] = []
+        self.guards: list[StreamCall] = []
+        self.guard: StreamBehaviour = by_sentences(unless_bad)
         self.cancelled: list[int] = []  # sequences on streams
         self.streams_opened = 0
         self.streams = True
@@ -111,6 +143,8 @@ class FakeService(grpc.GenericRpcHandler):
             return None  # such as health, which a client takes for healthy where it is not implemented
         if method == "ScreenMany":
             return grpc.stream_stream_rpc_method_handler(self._answer_many)
+        if method == "ScreenStream":
+            return grpc.stream_stream_rpc_method_handler(self._answer_stream)
         return grpc.unary_unary_rpc_method_handler(lambda payload, context: self._answer(method, payload, context))
 
     def _answer_many(self, items: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -142,6 +176,20 @@ class FakeService(grpc.GenericRpcHandler):
         threading.Thread(target=read, daemon=True).start()
         yield from iter(answers.get, None)
 
+    def _answer_stream(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        """Answers the messages of a stream one after the other."""
+        call = StreamCall(context, self._stopping, {key: str(value) for key, value in context.invocation_metadata()})
+        self.guards.append(call)
+        context.add_callback(call.over.set)
+        with suppress(grpc.RpcError):  # the caller has gone
+            for message in map(pb.ScreenStreamRequest.FromString, messages):
+                call.messages.append(message)
+                self.called.set()
+                for answer in self.guard(call):
+                    yield answer
+                    if pb.ScreenStreamResponse.FromString(answer).HasField("verdict"):
+                        return
+
     def _answer(self, method: str, payload: bytes, context: "grpc.ServicerContext | ItemContext") -> bytes:
         metadata = {key: str(value) for key, value in context.invocation_metadata()}
         call = Call(method, payload, context, self._stopping, context.time_remaining(), context.peer(), metadata)
@@ -166,9 +214,23 @@ def judge(verdict_of: Callable[[pb.Exchange], pb.Verdict]) -> Behaviour:
         verdicts = [verdict_of(exchange) for exchange in call.exchanges]
         if call.method == "Screen":
             return pb.ScreenResponse(verdict=verdicts[0]).SerializeToString()
+        if call.method == "Select":
+            return selected(
+                call, next((i for i, one in enumerate(verdicts) if one.decision == RELEASE), None), verdicts
+            )
         return pb.ScreenBatchResponse(verdicts=verdicts).SerializeToString()
 
     return behave
+
+
+def selected(call: Call, index: int | None, verdicts: Sequence[pb.Verdict]) -> bytes:
+    """A SelectResponse that names this candidate."""
+    request = call.request
+    response = pb.SelectResponse(verdicts=verdicts, looks=len(request.candidates) * max(1, request.rounds))
+    response.miss_rate_upper_bound, response.statement = 0.01 * response.looks, "as many looks"
+    if index is not None:
+        response.selected = index
+    return response.SerializeToString()
 
 
 def sha256(exchange: pb.Exchange) -> bytes:
@@ -265,3 +327,64 @@ def fail(status: grpc.StatusCode) -> Behaviour:
         call.context.abort(status, "cannot judge: " + repr(call.payload))
 
     return behave
+
+
+def released_up_to(text: bytes, verdict: pb.Verdict | None = None) -> bytes:
+    """A ScreenStreamResponse that releases this prefix."""
+    digest = hashlib.sha256(text).digest()
+    return pb.ScreenStreamResponse(
+        released_bytes=len(text), released_sha256=digest, verdict=verdict
+    ).SerializeToString()
+
+
+def by_sentences(verdict_of: Callable[[pb.Exchange], pb.Verdict]) -> StreamBehaviour:
+    """Releases sentence by sentence what is fine so far, and withholds at once what is not."""
+
+    def behave(call: StreamCall) -> Iterator[bytes]:
+        text = call.text
+        whole = text if call.ended else text[: text.rfind(b". ") + 2] if b". " in text else b""
+        verdict = verdict_of(pb.Exchange(completion=text))
+        if verdict.decision != RELEASE:
+            yield pb.ScreenStreamResponse(verdict=verdict).SerializeToString()
+        elif call.ended:
+            yield released_up_to(whole, verdict)
+        elif whole:
+            yield released_up_to(whole)
+
+    return behave
+
+
+def at_the_end(verdict_of: Callable[[pb.Exchange], pb.Verdict]) -> StreamBehaviour:
+    """Says nothing before the end."""
+    return lambda call: by_sentences(verdict_of)(call) if call.ended else iter(())
+
+
+def after(word: bytes, behaviour: StreamBehaviour) -> StreamBehaviour:
+    """By sentences, until that word has come."""
+    return lambda call: behaviour(call) if word in call.text else by_sentences(released)(call)
+
+
+def releasing_what_never_came(call: StreamCall) -> Iterator[bytes]:
+    yield released_up_to(b"x" * 10_000_000)
+
+
+def hanging(call: StreamCall) -> Iterator[bytes]:
+    """Says nothing for longer than any test; ends with the server or the caller."""
+    for _ in range(int(HANG_S_MAX / 0.05)):
+        if call.stopping.wait(0.05) or call.over.is_set():
+            break
+    yield from ()
+
+
+def failing(status: grpc.StatusCode) -> StreamBehaviour:
+    """Ends the stream as a careless server might: its message quotes the text."""
+
+    def behave(call: StreamCall) -> Iterator[bytes]:
+        call.context.abort(status, "cannot judge: " + repr(call.text))
+        yield from ()
+
+    return behave
+
+
+def report_kept(call: Call) -> bytes:
+    return pb.ReportResponse().SerializeToString()

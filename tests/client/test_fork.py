@@ -36,9 +36,9 @@ os._exit(0)
 """
 
 
-def run(kind: str, *arguments: str, **environment: str) -> list[str]:
+def run(kind: str, *arguments: str, script: str = SCRIPT, **environment: str) -> list[str]:
     """What parent, child (twice) and parent print."""
-    command = [sys.executable, "-c", SCRIPT.format(kind=kind), *arguments]
+    command = [sys.executable, "-c", script.replace("{kind}", kind), *arguments]
     done = subprocess.run(
         command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, timeout=60, check=True
     )
@@ -85,3 +85,62 @@ def test_child_without_fork_support_ends_in_time(serve: Serve) -> None:
     printed = run("SafetyFilter", service.target, "1", "use-before", GRPC_ENABLE_FORK_SUPPORT="0")
 
     assert printed == ["RELEASED", "DEADLINE", "DEADLINE", "RELEASED"]
+
+
+GUARD_SCRIPT = """
+import os, signal, sys, threading
+from interlock_client import SafetyFilter
+
+client = SafetyFilter(targets=sys.argv[1], timeout_s=10.0)
+
+def guarded(source=("One fish. ", "Two fish.")):
+    return client.guard(source, on_withheld="fallback", fallback="WITHHELD", timeout_s=float(sys.argv[2]))
+
+def say(guard):
+    print("RELEASED" if "".join(guard) == "One fish. Two fish." else guard.verdict.reasons[0], flush=True)
+
+go_on = threading.Event()
+
+def source():
+    yield "One fish. "
+    go_on.wait(30)
+    yield "Two fish."
+
+if "use-before" in sys.argv:
+    say(guarded())
+under_way = guarded(source())
+if "in-flight" in sys.argv:
+    next(under_way)
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    say(under_way if "in-flight" in sys.argv else guarded())
+    say(guarded())
+    os._exit(0)
+os.waitpid(child, 0)
+go_on.set()
+print("".join(under_way).endswith("Two fish."), flush=True)
+os._exit(0)
+"""
+
+
+def test_guards_in_a_child(serve: Serve) -> None:
+    """They open a channel of their own there, as other calls do."""
+    printed = run("", serve().target, "10", "use-before", script=GUARD_SCRIPT)
+
+    assert ["RELEASED", "RELEASED", "RELEASED", "True"] == printed
+
+
+def test_fork_under_a_guard(serve: Serve) -> None:
+    """In the child it withholds, and so does what comes after it; in the parent it goes on."""
+    printed = run("", serve().target, "10", "in-flight", script=GUARD_SCRIPT)
+
+    assert ["FORKED", "FORKED", "True"] == printed
+
+
+def test_guards_without_fork_support_end_in_time(serve: Serve) -> None:
+    """Where gRPC is dead in the child, the deadline of a guard holds nevertheless."""
+    service = serve()
+    printed = run("", service.target, "1", "use-before", script=GUARD_SCRIPT, GRPC_ENABLE_FORK_SUPPORT="0")
+
+    assert ["RELEASED", "DEADLINE", "DEADLINE", "True"] == printed

@@ -45,12 +45,12 @@ class Ensemble:
         """The last verdict on a text that comes sentence by sentence, each when the one before it has been judged."""
         growing = GrowingCompletion(self.filter, Request(prompt.encode(), b""), 60.0, self.metrics)
         result = asyncio.create_task(_last(growing))
-        for start, end in split_sentences(completion):
+        begun = self._parts()
+        for judged, (start, end) in enumerate(split_sentences(completion)):  # a sentence is, once the next one begins
             growing.add(completion[start:end].encode())
-            judged = -1.0
-            while not result.done() and self._parts() > judged:
-                judged = self._parts()
-                await asyncio.sleep(0.005)
+            async with asyncio.timeout(60):
+                while not result.done() and self._parts() < begun + judged:  # noqa: ASYNC110  # nobody tells
+                    await asyncio.sleep(0.001)
         growing.end()
         return await result
 
