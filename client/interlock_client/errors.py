@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 
 class InterlockError(Exception):
-    """What this package raises; `screen` and `screen_batch` raise nothing and answer with a withheld verdict."""
+    """What this package raises; `screen`, `screen_batch` and `select` raise nothing and answer with withheld verdicts."""
 
 
 class SettingsError(InterlockError, ValueError):

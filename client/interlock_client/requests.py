@@ -18,6 +18,7 @@ from .settings import ClientSettings, Priority
 Text = str | bytes
 Speaker = Literal["", "system", "user", "assistant"]
 Turns = Sequence[tuple[Speaker, Text]]
+Label = Literal["harmful", "fine"]
 
 SPEAKERS = MappingProxyType(
     {
@@ -30,7 +31,10 @@ SPEAKERS = MappingProxyType(
 DETAILS = MappingProxyType({"decision": pb.DETAIL_DECISION, "reasons": pb.DETAIL_REASONS, "full": pb.DETAIL_FULL})
 PRIORITIES = MappingProxyType({"interactive": pb.PRIORITY_INTERACTIVE, "bulk": pb.PRIORITY_BULK})
 ENFORCEMENTS = MappingProxyType({"enforce": pb.ENFORCEMENT_ENFORCE, "observe": pb.ENFORCEMENT_OBSERVE})
-_R = TypeVar("_R", pb.ScreenRequest, pb.ScreenBatchRequest)
+LABELS = MappingProxyType({"harmful": pb.FEEDBACK_LABEL_HARMFUL, "fine": pb.FEEDBACK_LABEL_FINE})
+_Item = TypeVar("_Item")
+_Screen = TypeVar("_Screen", pb.ScreenRequest, pb.ScreenBatchRequest)
+_R = TypeVar("_R", pb.ScreenRequest, pb.ScreenBatchRequest, pb.SelectRequest, pb.ScreenStreamStart)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,7 @@ class Question:
     extra_margin: float | None = None
     request_id: str | None = None
     priority: Priority | None = None
+    rounds: int = 1
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,19 @@ class Prepared:
     sha256: bytes
 
 
-def listed(exchanges: Iterable[Exchange]) -> Sequence[Exchange | None]:
-    """The exchanges of a batch. What cannot be listed counts as one that is no exchange: no list of verdicts is empty
-    by mistake, because `all([])` is true."""
+def listed(items: Iterable[_Item]) -> list[_Item | None]:
+    """The items of a batch. What cannot be listed counts as one item that is none: no list of verdicts is empty by
+    mistake, because `all([])` is true."""
     try:
-        return list(exchanges)
+        return list(items)
     except Exception:
         return [None]
+
+
+def candidate_exchanges(candidates: Iterable[Text], prompt: Text, turns: Turns | None) -> list[Exchange | None]:
+    """Each candidate in the light of the same prompt or turns. One text is no list of candidates."""
+    texts = [None] if isinstance(candidates, str | bytes) else listed(candidates)
+    return [None if text is None else Exchange(completion=text, prompt=prompt, turns=turns) for text in texts]
 
 
 def prepared(exchange: object) -> Prepared:
@@ -104,12 +115,39 @@ def timeout_of(question: Question, settings: ClientSettings) -> float:
 
 def screen_request(asked: Sequence[Prepared], question: Question, settings: ClientSettings) -> pb.ScreenRequest:
     """The ScreenRequest for the only exchange."""
-    return _request(pb.ScreenRequest(exchange=asked[0].message), question, settings)
+    return _prioritised(pb.ScreenRequest(exchange=asked[0].message), question, settings)
 
 
 def batch_request(asked: Sequence[Prepared], question: Question, settings: ClientSettings) -> pb.ScreenBatchRequest:
     """The ScreenBatchRequest for all exchanges."""
-    return _request(pb.ScreenBatchRequest(exchanges=[one.message for one in asked]), question, settings)
+    return _prioritised(pb.ScreenBatchRequest(exchanges=[one.message for one in asked]), question, settings)
+
+
+def select_request(asked: Sequence[Prepared], question: Question, settings: ClientSettings) -> pb.SelectRequest:
+    """The SelectRequest for exchanges that differ in their completions only."""
+    context = asked[0].message
+    try:
+        request = pb.SelectRequest(prompt=context.prompt, turns=context.turns, rounds=question.rounds)
+    except (TypeError, ValueError):
+        raise CallError(LocalReason.INVALID_CALL, "rounds is no number of rounds") from None
+    request.candidates.extend(one.message.completion for one in asked)
+    return _described(request, question, settings)
+
+
+def stream_start(question: Question, settings: ClientSettings) -> pb.ScreenStreamStart:
+    """The first message of a stream, from the prompt or the turns of the only exchange."""
+    context = prepared(question.exchanges[0]).message
+    return _described(pb.ScreenStreamStart(prompt=context.prompt, turns=context.turns), question, settings)
+
+
+def report_request(verdict_id: str, label: Label, categories: Iterable[str]) -> pb.ReportRequest:
+    """The ReportRequest on an earlier verdict."""
+    if not isinstance(label, str) or label not in LABELS:
+        raise CallError(LocalReason.INVALID_CALL, "unknown label")
+    try:
+        return pb.ReportRequest(verdict_id=verdict_id, label=LABELS[label], categories=categories)
+    except (TypeError, ValueError):
+        raise CallError(LocalReason.INVALID_CALL, "verdict_id or categories have a wrong type") from None
 
 
 def _turn(turn: object) -> pb.Turn:
@@ -121,16 +159,20 @@ def _turn(turn: object) -> pb.Turn:
     return pb.Turn(speaker=SPEAKERS[speaker], text=encoded(text))
 
 
-def _request(request: _R, question: Question, settings: ClientSettings) -> _R:
+def _prioritised(request: _Screen, question: Question, settings: ClientSettings) -> _Screen:
+    priority = settings.priority if question.priority is None else question.priority
+    if not isinstance(priority, str) or priority not in PRIORITIES:
+        raise CallError(LocalReason.INVALID_CALL, "unknown priority")
+    request.priority = PRIORITIES[priority]
+    return _described(request, question, settings)
+
+
+def _described(request: _R, question: Question, settings: ClientSettings) -> _R:
     try:
         request.profile = settings.profile if question.profile is None else question.profile
         request.extra_margin = settings.extra_margin if question.extra_margin is None else question.extra_margin
     except (TypeError, ValueError):
         raise CallError(LocalReason.INVALID_CALL, "profile or extra_margin has a wrong type") from None
-    priority = settings.priority if question.priority is None else question.priority
-    if not isinstance(priority, str) or priority not in PRIORITIES:
-        raise CallError(LocalReason.INVALID_CALL, "unknown priority")
-    request.priority = PRIORITIES[priority]
     request.detail = DETAILS[settings.detail]
     request.enforcement = ENFORCEMENTS[settings.enforcement]
     return request

@@ -27,6 +27,11 @@ def batch_verdicts(reply: Reply) -> Sequence[pb.Verdict]:
     return (pb.ScreenBatchResponse.FromString(reply) if isinstance(reply, bytes) else reply).verdicts
 
 
+def select_verdicts(reply: Reply) -> Sequence[pb.Verdict]:
+    """The verdicts of a SelectResponse."""
+    return pb.SelectResponse.FromString(bytes_of(reply)).verdicts
+
+
 def withheld(error: CallError, settings: ClientSettings, sent_sha256: bytes = b"") -> Verdict:
     """The client's own verdict on a text about which the server said nothing that counts."""
     return Verdict(
@@ -64,6 +69,7 @@ def verdict_of(message: pb.Verdict, sent_sha256: bytes, settings: ClientSettings
         profile=message.profile,
         enforcement=settings.enforcement,
         local=False,
+        released_bytes=message.released_bytes,
         sent_sha256=sent_sha256,
         completion_sha256=message.completion_sha256,
         proto=message,

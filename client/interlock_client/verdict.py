@@ -5,13 +5,13 @@ Truth needs two things at once, the decision RELEASE and the digest of the very 
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from interlock.v1 import safety_filter_pb2 as pb
 
-from .errors import LocalReason
+from .errors import InterlockError, LocalReason
 
 Decision = Literal["RELEASE", "WITHHOLD"]
 Enforcement = Literal["enforce", "observe"]
@@ -40,6 +40,7 @@ class Verdict:
     profile: str = ""
     enforcement: Enforcement = "enforce"
     local: bool = True
+    released_bytes: int = 0  # of a stream: how much had come out when it was withheld
     cause: str = ""  # behind a local reason: a gRPC status or an exception type, never a message
     sent_sha256: bytes = field(default=b"", repr=False)
     completion_sha256: bytes = field(default=b"", repr=False)
@@ -78,6 +79,26 @@ class Verdict:
     def to_json(self) -> str:
         """`as_dict` on one line."""
         return json.dumps(self.as_dict(), allow_nan=False)
+
+
+Fallback = str | Callable[[Verdict], str]
+"""What the caller says instead of a text that is withheld."""
+
+
+def fallback_text(fallback: Fallback, verdict: Verdict) -> str:
+    """The words themselves."""
+    return fallback(verdict) if callable(fallback) else fallback
+
+
+class Withheld(InterlockError):
+    """A guarded stream was withheld. `verdict` says why, and how many bytes had come out before."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict)
+        self.verdict = verdict
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.verdict.reasons)} after {self.verdict.released_bytes} bytes"
 
 
 def _number(value: float | None) -> float | None:
