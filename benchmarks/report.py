@@ -16,6 +16,7 @@ from machine import RESULTS, ROOT
 TEMPLATE = Path(__file__).with_name("performance_page.md")
 PAGE = ROOT / "docs" / "performance.md"
 COMMANDS = {
+    **{name: f".venv/bin/python benchmarks/{name}.py" for name in ("growing", "audit", "replay")},
     "full": "make bench", "limits": "make bench", "peers": "make bench", "soak": ".venv/bin/python benchmarks/soak.py",
     "gpu": ".venv/bin/python benchmarks/gpu.py --bundle FOLDER --digest sha256:...",
 }  # fmt: skip
@@ -43,7 +44,7 @@ def rendered(results: Mapping[str, Any]) -> str:
         "machine": ("full", machine), "goals": ("full", lambda full: goals.table(full["goals"])),
         "notes": ("full", notes), "lengths": ("full", lengths), "usage": ("full", usage), "fast": ("full", fast),
         "members": ("limits", members), "echo": ("limits", echo), "peers": ("peers", peers), "soak": ("soak", soak),
-        "gpu": ("gpu", gpu),
+        "gpu": ("gpu", gpu), "growing": ("growing", growing), "audit": ("audit", audit), "replay": ("replay", replay),
     }  # fmt: skip
     parts = {name: show(results[of]) if of in results else missing(of) for name, (of, show) in sections.items()}
     joined = {name: part if isinstance(part, str) else "\n".join(part) for name, part in parts.items()}
@@ -139,6 +140,51 @@ def soak(result: Mapping[str, Any]) -> str:
         f"Memory went from {memory[0]:g} MB over {memory[len(memory) // 2]:g} in the middle to {memory[-1]:g} MB.\n\n"
         "![Latency and memory over time](performance/soak.svg)"
     )
+
+
+def growing(result: Mapping[str, Any]) -> list[str]:
+    """How soon sentences come out, and how many streams hold."""
+    titles = {"alone": "one stream alone", "beside_3_callers": "beside three callers of Screen"}
+    lags = [
+        [title, *(f"{result['sentence'][name][key]:g}" for key in ("lag_p50_ms", "screen_p50_ms", "lag_over_screen"))]
+        for name, title in titles.items()
+    ]
+    held = [
+        [
+            f"{name}, {row['streams']}", "yes" if row["holds"] else "no", f"{row['lag']['p50_ms']:g}",
+            f"{row['lag']['p99_ms']:g}", f"{row['released']}", f"{row['server_cores']:g}",
+        ]
+        for name in ("scripted", "default") for row in result[name]
+    ]  # fmt: skip
+    return [
+        "From the last byte that a sentence needs to its release, in turn with a `Screen` of the same text:",
+        "",
+        *table(["sentences of a growing text", "lag p50, ms", "Screen p50, ms", "ratio"], lags),
+        "",
+        f"Streams of {result['tokens_per_s']} tokens a second each, on the two cores of their generator. They hold while 99 % of the "
+        f"sentences come out within {result['lag_max_s']:g} s and all texts are released:",
+        "",
+        *table(["ensemble, streams", "hold", "lag p50, ms", "p99, ms", "released", "cores of the server"], held),
+    ]
+
+
+def audit(result: Mapping[str, Any]) -> list[str]:
+    """What the log costs at saturation."""
+    rows = [
+        [
+            f"{name}, {mode.replace('_', ' ')}", f"{found['per_s']:g}",
+            f"{found['over_off']:g} ({found['from']:g} to {found['to']:g})", f"{found['server_cpu_ms']:g}",
+        ]
+        for name in ("default", "fast") for mode, found in result[name].items()
+    ]  # fmt: skip
+    return table(["ensemble, audit log", "verdicts/s", "over none", "CPU of the server, ms"], rows)
+
+
+def replay(result: Mapping[str, Any]) -> str:
+    """Records per second and core."""
+    found = result["records_per_second_and_core"].items()
+    rates = ", ".join(f"{value:,} ({name})" for name, value in found)
+    return f"Deciding {result['records']:,} records again, per second and core: {rates}."
 
 
 def gpu(result: Mapping[str, Any]) -> list[str]:
