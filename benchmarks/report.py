@@ -161,8 +161,8 @@ def growing(result: Mapping[str, Any]) -> list[str]:
         "",
         *table(["sentences of a growing text", "lag p50, ms", "Screen p50, ms", "ratio"], lags),
         "",
-        f"Streams of {result['tokens_per_s']} tokens a second each, on the two cores of their generator. They hold while 99 % of the "
-        f"sentences come out within {result['lag_max_s']:g} s and all texts are released:",
+        f"Streams of {result['tokens_per_s']} tokens a second each, on the two cores of their generator. They hold while 99 % of "
+        f"the sentences come out within {result['lag_max_s']:g} s and all texts are released:",
         "",
         *table(["ensemble, streams", "hold", "lag p50, ms", "p99, ms", "released", "cores of the server"], held),
     ]
