@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 from interlock_server.backends.backend import BatchRule, Reading, Run, Window
+from interlock_server.bundle.load import Bundle, load_bundle
 from interlock_server.bundle.manifest import GoldenExchange
 from interlock_server.bundle.seal import seal
 from interlock_server.inference.scoring import Member
@@ -43,8 +45,13 @@ def policy_content(members: list[str], **changes: Any) -> dict[str, Any]:
     return {"format": 1, "name": "test", "default_profile": "balanced", "profiles": {"balanced": profile}, **changes}
 
 
-def write_bundle(path: Path, members: list[dict[str, Any]] | None = None, **policy_changes: Any) -> str:
-    """A sealed bundle of scripted members in `path`; returns its digest."""
+def write_bundle(
+    path: Path,
+    members: list[dict[str, Any]] | None = None,
+    certified: dict[str, Any] | None = None,
+    **policy_changes: Any,
+) -> str:
+    """A sealed bundle of scripted members in `path`; returns its digest. `certified` is what is unusual in its certificate."""
     path.mkdir(parents=True, exist_ok=True)
     members = members or [member("alpha"), member("beta"), member("gamma")]
     names = [entry["name"] for entry in members]
@@ -54,7 +61,46 @@ def write_bundle(path: Path, members: list[dict[str, Any]] | None = None, **poli
     scores = {name: dict.fromkeys(CATEGORIES, 0.01) for name in names}
     row = GoldenExchange(prompt="", completion=BENIGN, scores=scores)
     (path / "golden.jsonl").write_text(8 * (row.model_dump_json() + "\n"))
-    return seal(path, manifest_content(members))
+    digest = seal(path, manifest_content(members))
+    return digest if certified is None else certify(path, **certified)
+
+
+def certify(path: Path, **changes: Any) -> str:
+    """Puts a certificate of its models and policy into a sealed bundle; returns the digest."""
+    content = certificate_content(load_bundle(path), **changes)
+    (path / "certificate.json").write_text(json.dumps(content))
+    return reseal(path, certificate="certificate.json")
+
+
+def reseal(path: Path, **changes: Any) -> str:
+    """Seals a bundle over its files as they are now, whatever has become of them; returns the digest."""
+    content = json.loads((path / "manifest.json").read_text()) | changes
+    return seal(path, {key: value for key, value in content.items() if key not in ("format", "files")})
+
+
+def claim(source: str, clusters: int, bound: float | None, **changes: Any) -> dict[str, Any]:
+    """A line of a certificate: a bound without a miss, or none."""
+    why = {} if bound is not None else {"why": "not certifiable with this data: 27 more clusters are needed"}
+    return {
+        "source": source, "clusters": clusters, "misses_allowed": None if bound is None else 0, "misses": 0,
+        "alpha": 0.1, "miss_rate_upper_bound": bound, "confidence": 0.99, **why, **changes,
+    }  # fmt: skip
+
+
+def certificate_content(bundle: Bundle, **changes: Any) -> dict[str, Any]:
+    """A certificate that holds: two sources in one category, one in another, too few in the third, none in the fourth."""
+    claims = {
+        "violence_injury": [claim("public", 400, 0.02), claim("written", 170, 0.04)],
+        "hate_harassment": [claim("public", 400, 0.02), claim("written", 30, None)],
+        "illicit": [claim("written", 30, None)],
+    }
+    return {
+        "format": 1, "models": bundle.models_digest, "policy": bundle.policy.digest, "build": "test",
+        "issued": str(datetime.now(UTC).date()), "delta": 0.05, "statement": "Rows were read twice.",
+        "profiles": {"balanced": {"categories": claims}},
+        "certify_set": {"digest": "sha256:" + "0" * 64, "ledger_entry": 1, "delta_spent": 0.05},
+        "does_not_cover": ["adversaries"], **changes,
+    }  # fmt: skip
 
 
 def manifest_content(members: list[dict[str, Any]]) -> dict[str, Any]:

@@ -167,3 +167,21 @@ def test_the_operator_sees_one_line_and_exit_code_1(tmp_path: Path) -> None:
 def test_version() -> None:
     """The version of the distribution."""
     assert "interlock 0.1.0\n" == run("version").stdout
+
+
+def test_check_config_says_what_is_certified(tmp_path: Path) -> None:
+    """The state, and each profile's bounds in words."""
+    digest = write_bundle(tmp_path / "bundle", certified={})
+    (tmp_path / "config.yaml").write_text(f"bundle:\n  path: {tmp_path / 'bundle'}\n  digest: {digest}\n")
+    result = run("check-config", "--config", tmp_path / "config.yaml")
+
+    assert "certificate VALID" in result.stdout
+    assert "violence_injury 4 % (170 clusters of written)" in result.stdout
+
+
+def test_bundle_verify_says_that_nothing_is_certified(bundle: Path) -> None:
+    """In so many words."""
+    result = run("bundle", "verify", bundle, "--no-run")
+
+    assert "certificate NONE" in result.stdout
+    assert "nothing is claimed" in result.stdout

@@ -30,19 +30,27 @@ PARTS: Mapping[str, set[str]] = {
     "assurance": {"decision", "errors"},
     "audit": {"decision", "strict", "errors", "log"},
     "bundle": {"decision", "assurance", "strict", "errors"},
-    "backends": {"text", "bundle.manifest", "strict", "errors"},
-    "inference": {"backends", "decision", "text", "bundle", "metrics", "strict", "errors"},
+    "backends": {"text", "assurance", "bundle.manifest", "strict", "errors"},
+    "inference": {"backends", "decision", "text", "assurance", "bundle", "metrics", "strict", "errors"},
     "screening": {"inference.scoring", "decision", "audit.record"},
+    "drift_files": {"assurance", "strict", "errors"},
+    "monitor": {"drift_files", "assurance", "screening", "decision", "metrics", "log", "errors"},
+    "attesting": {"drift_files", "assurance", "audit", "decision", "errors"},
+    "refuting": {"drift_files", "assurance", "audit", "decision", "errors"},
+    "certification": {"assurance", "decision", "metrics", "log"},
     "recording": {"screening", "inference.scoring", "decision", "audit", "metrics"},
-    "filter": {"screening", "recording", "inference", "text", "decision", "metrics", "log"},
+    "filter": {
+        *("screening", "recording", "monitor", "certification", "inference", "text", "assurance", "decision"),
+        *("metrics", "log"),
+    },
     "streaming": {"filter", "screening", "inference.scoring", "text", "decision", "audit.record", "metrics"},
     "transport": {
-        *("filter", "streaming", "screening", "inference.scoring", "text", "decision", "assurance"),
+        *("filter", "streaming", "screening", "certification", "inference.scoring", "text", "decision", "assurance"),
         *("audit.record", "bundle", "metrics", "strict", "errors", PROTO),
     },
     "config": {
         *("audit.settings", "backends.triton_settings", "inference.settings", "transport.settings"),
-        *("bundles", "strict", "errors"),
+        *("drift_files", "bundles", "strict", "errors"),
     },
     "app": {EVERYTHING},
     "cli": {EVERYTHING},
@@ -103,7 +111,7 @@ def allowed(root: str, part: str, module: str) -> bool:
     if root == "client":
         return within(module, CLIENT) or within(module, PROTO)
     if root == "lab":
-        return top in (LAB, SERVER, CLIENT)
+        return top in (LAB, SERVER, CLIENT, "interlock")
     if within(module, CLIENT):
         return any(fnmatch(part, name) for name in MAY_IMPORT_THE_CLIENT)
     if within(module, LAB):

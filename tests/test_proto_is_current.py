@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pb2 as d
 from interlock.v1 import safety_filter_pb2 as pb
+from interlock_server.bundle.stories import ClaimState
 from interlock_server.decision.evidence import CertificateState, MissingCause
 from interlock_server.decision.verdict import Action, Decision, Reason
 
@@ -145,6 +146,7 @@ def test_a_changed_rpc_is_found(current: d.FileDescriptorProto):
         (MissingCause, pb.MissingCause, "MISSING_CAUSE_"),
         (CertificateState, pb.CertificateState, "CERTIFICATE_STATE_"),
         (Decision, pb.Decision, "DECISION_"),
+        (ClaimState, pb.TrainingClaimState, "TRAINING_CLAIM_STATE_"),
     ],
 )
 def test_an_enum_has_the_names_of_the_contract(ours: type[StrEnum], theirs: Any, prefix: str):
@@ -161,7 +163,7 @@ def test_actions_have_the_names_of_the_contract():
     assert names == [name for name, _ in sorted(pb.Action.items(), key=lambda item: item[1])]
 
 
-@pytest.mark.parametrize("ours", [Reason, MissingCause, CertificateState, Decision, Action])
+@pytest.mark.parametrize("ours", [Reason, MissingCause, CertificateState, Decision, Action, ClaimState])
 def test_a_value_of_an_enum_is_its_name(ours: type[StrEnum]):
     """Records and metrics hold the value, the contract the name."""
     assert [item.name for item in ours] == [item.value for item in ours]

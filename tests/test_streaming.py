@@ -35,6 +35,7 @@ SENTENCES = [
     "e.g. ",
 ]
 HOLD_BACK = 20
+CLEAR = 0.01
 
 
 class PhrasePanel:
@@ -42,6 +43,7 @@ class PhrasePanel:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.cleared: list[str] = []
         self.outages = 0
 
     async def ask(self, question: Question) -> Answer:
@@ -54,14 +56,17 @@ class PhrasePanel:
             self.outages -= 1
             missing = (MemberReport(MemberEvidence(name, missing=MissingCause.TIMED_OUT)) for name in NAMES)
             return Answer(tuple(missing), opened)
-        return Answer(tuple(_report(name, opened) for name in NAMES), opened)
+        reports = tuple(_report(name, opened) for name in NAMES)
+        if set(reports[0].evidence.scores.values()) == {CLEAR}:
+            self.cleared.append(opened.completion)
+        return Answer(reports, opened)
 
 
 def _report(name: str, exchange: Exchange) -> MemberReport:
     harmful = any("stabbed" in view.text for view in exchange.views)
     # Everyone is clear at 0.25, but together they are not; a doubt is gone when tea is mentioned.
     doubtful = DOUBTFUL.strip() in exchange.completion and "tea" not in exchange.completion
-    score = 0.99 if harmful else 0.25 if doubtful else 0.01
+    score = 0.99 if harmful else 0.25 if doubtful else CLEAR
     span = (0, exchange.completion_bytes)
     evidence = MemberEvidence(name, dict.fromkeys(CATEGORIES, score), coverage_complete=True)
     return MemberReport(evidence, dict.fromkeys(CATEGORIES, span), (span,))
@@ -111,6 +116,15 @@ class Stream:
         return self.shown[-1][0]
 
 
+def covered(raw: bytes, cleared: Sequence[str], size: int) -> bool:
+    """Whether the first bytes are a chain of texts that were cleared, each going on where those before it end."""
+    reached = 0
+    for content in (text.encode() for text in cleared):
+        starts = (place for place in range(reached + 1) if raw.startswith(content, place))
+        reached = max([reached, *(place + len(content) for place in starts)])
+    return size <= reached
+
+
 async def until(holds: Callable[[], bool]) -> None:
     """Lets others run, for as long as a dead stream would take to be noticed."""
     for _ in range(100_000):
@@ -120,7 +134,7 @@ async def until(holds: Callable[[], bool]) -> None:
     raise AssertionError("it never came")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     sentences=st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=14),
     cuts=st.lists(st.integers(0, 10_000), max_size=30),
@@ -145,6 +159,7 @@ def test_what_is_shown_is_a_prefix_that_verdicts_cover_and_the_end_is_that_of_sc
     assert all(hashlib.sha256(raw[:size]).digest() == digest for size, digest in stream.shown)
     assert (len(raw) if last.verdict.released else last.released_bytes) == stream.released
     assert harmful_at < 0 or stream.released <= harmful_at
+    assert all(covered(raw, stream.panel.cleared, size) for size, _ in stream.shown)
 
 
 async def test_sentences_come_out_before_the_text_has_ended(policy: Policy):
@@ -243,7 +258,7 @@ async def test_parts_do_not_grow_with_the_text(policy: Policy):
     assert max(map(len, stream.panel.asked[:-1])) < 2_200
 
 
-DOUBTFUL = "Did she? "
+DOUBTFUL = "Did she mean it, or did she not? "
 
 
 async def test_a_doubt_may_be_settled_by_what_comes_next(policy: Policy):
@@ -252,7 +267,7 @@ async def test_a_doubt_may_be_settled_by_what_comes_next(policy: Policy):
     result = asyncio.create_task(stream.result())
     stream.growing.add(f"{DOUBTFUL}S".encode())
     await until(lambda: len(stream.panel.asked) == 1)
-    stream.growing.add(b"he poured tea, and that was that. H")
+    stream.growing.add(b"he poured the tea, and that was that. H")
     stream.growing.end()
 
     assert (await result).verdict.released
@@ -269,7 +284,11 @@ async def test_a_doubt_that_is_not_settled_ends_the_stream(policy: Policy):
         await until(lambda judged=place - 1: result.done() or len(stream.panel.asked) >= judged)
 
     assert (Reason.UNCERTAIN,) == (await result).verdict.reasons
-    assert policy.streaming.doubt_bytes < len(stream.panel.asked[-1]) < policy.streaming.doubt_bytes + 40
+    assert (
+        policy.streaming.doubt_bytes
+        < len(stream.panel.asked[-1])
+        < policy.streaming.doubt_bytes + 2 * len(DOUBTFUL) + 1
+    )
 
 
 async def test_places_in_a_verdict_are_those_of_the_whole_text(policy: Policy):

@@ -89,7 +89,7 @@ class Guarding:
             return
         try:
             text = encoded(piece)
-            self.kind = self.kind or type(piece)
+            self.kind = self.kind or (str if isinstance(piece, str) else bytes)
             if not isinstance(piece, self.kind):
                 raise CallError(LocalReason.INVALID_CALL, "str and bytes in one stream")
             if len(self._held) + len(self._unsent) + len(text) > self._buffer_bytes_max:

@@ -13,6 +13,7 @@ from typing import cast
 from interlock.v1 import safety_filter_pb2 as pb
 
 from interlock_server import __version__
+from interlock_server.assurance.gate import Gate
 from interlock_server.audit import record
 from interlock_server.audit.log import AuditLog
 from interlock_server.backends.backend import Backend, RemoteBackend
@@ -20,6 +21,7 @@ from interlock_server.backends.triton_settings import TritonSettings
 from interlock_server.bundle.load import Bundle, load_bundle
 from interlock_server.bundle.manifest import MemberManifest
 from interlock_server.bundle.policy_file import load_policy
+from interlock_server.certification import Certification
 from interlock_server.config import Config
 from interlock_server.errors import BackendError
 from interlock_server.filter import SafetyFilter
@@ -29,7 +31,9 @@ from interlock_server.inference.panel import REMOTE, Panel
 from interlock_server.inference.scoring import Member
 from interlock_server.log import log_event
 from interlock_server.metrics import Metrics
+from interlock_server.monitor import Monitor, Versions
 from interlock_server.recording import Recorder
+from interlock_server.refuting import certificate_digest
 from interlock_server.transport.http import HttpServer
 from interlock_server.transport.server import GrpcServer
 from interlock_server.transport.service import SafetyFilterService
@@ -41,14 +45,35 @@ Files = Mapping[str, Path]
 def load(config: Config) -> Bundle:
     """The configured bundle, verified."""
     policy = Path(config.bundle.policy) if config.bundle.policy else None
-    return load_bundle(Path(config.bundle.path), config.bundle.digest, policy)
+    certificate = Path(config.bundle.certificate) if config.bundle.certificate else None
+    return load_bundle(Path(config.bundle.path), config.bundle.digest, policy, certificate)
+
+
+def certification(bundle: Bundle, monitor: Monitor | None = None) -> Certification:
+    """How the bundle's certificate stands beside its models and its policy, and beside what traffic has shown."""
+    stated = bundle.certificate.to_certificate() if bundle.certificate else None
+    refuted = (lambda: monitor.refuted) if monitor else (lambda: False)
+    return Certification(stated, bundle.models_digest, bundle.policy, bundle.manifest.categories, refuted)
 
 
 def load_members(bundle: Bundle, triton: TritonSettings | None = None) -> list[Member]:
     """Every member that the policy asks, with its model loaded. Heavy libraries are imported here, and only those needed."""
     manifests = [member for member in bundle.manifest.members if member.name in bundle.policy.members]
     triton = triton or TritonSettings()
-    return [Member(m.name, tuple(m.categories), BACKENDS[m.backend](m, bundle.files(m), triton)) for m in manifests]
+    return [
+        Member(m.name, tuple(m.categories), BACKENDS[m.backend](m, bundle.files(m), triton), "gate" in m.files)
+        for m in manifests
+    ]
+
+
+def load_gate(bundle: Bundle) -> Gate | None:
+    """The gate for the unknown, if the bundle has one; raises BackendError."""
+    member = bundle.manifest.gated_member
+    if member is None:
+        return None
+    from interlock_server.backends.gate import read_gate
+
+    return read_gate(bundle.files(member)["gate"], member.name)
 
 
 Costs = dict[str, list[tuple[int, float]]]
@@ -61,6 +86,7 @@ async def checked_members(bundle: Bundle, triton: TritonSettings | None = None) 
     """
     members = await asyncio.to_thread(load_members, bundle, triton)
     manifests = {manifest.name: manifest for manifest in bundle.manifest.members}
+    gate = await asyncio.to_thread(load_gate, bundle)
     costs: Costs = {}
     try:
         for member in members:
@@ -69,7 +95,7 @@ async def checked_members(bundle: Bundle, triton: TritonSettings | None = None) 
                 check = partial(check_golden_remotely, member, manifest, bundle.golden)
                 await cast(RemoteBackend, member.backend).connect(check)
             else:
-                costs[member.name] = await asyncio.to_thread(check_golden, member, manifest, bundle.golden)
+                costs[member.name] = await asyncio.to_thread(check_golden, member, manifest, bundle.golden, gate)
     except BaseException:
         await asyncio.gather(*(cast(RemoteBackend, m.backend).close() for m in members if m.lane == REMOTE))
         raise
@@ -92,15 +118,35 @@ async def running_recorder(config: Config, bundle: Bundle, metrics: Metrics) -> 
 
 
 @asynccontextmanager
+async def running_monitor(config: Config, bundle: Bundle, metrics: Metrics) -> AsyncIterator[Monitor | None]:
+    """What compares traffic with what was attested, if it is to. Raises ConfigError."""
+    settings = config.drift
+    if not any((settings.baseline, settings.state, settings.refutation)):
+        yield None
+        return
+    certificate = certificate_digest(bundle.certificate.to_certificate()) if bundle.certificate else ""
+    versions = Versions(bundle.digest, bundle.policy.digest, certificate)
+    monitor = await asyncio.to_thread(Monitor, settings, bundle.policy, versions, metrics)
+    running = asyncio.create_task(monitor.run())
+    try:
+        yield monitor
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@asynccontextmanager
 async def running_filter(
     config: Config,
     bundle: Bundle,
     metrics: Metrics,
     budget_s: float | None = None,
     recorder: Recorder | None = None,
+    monitor: Monitor | None = None,
 ) -> AsyncIterator[SafetyFilter]:
     """A filter whose members are loaded, checked against the golden exchanges and warm. Raises InterlockError."""
     members, costs = await checked_members(bundle, config.triton)
+    gate = await asyncio.to_thread(load_gate, bundle)
     settings = config.inference
     panel = Panel(members, bundle.policy.shadow, settings, metrics)
     panel.start()
@@ -111,7 +157,9 @@ async def running_filter(
     if settings.cache_entries_max:
         cache = EvidenceCache(settings.cache_entries_max, settings.cache_across_callers, bundle.digest)
     try:
-        yield SafetyFilter(panel, bundle.policy, settings.reply_reserve_ms / 1000, metrics, budget_s, cache, recorder)
+        reserve_s = settings.reply_reserve_ms / 1000
+        stands = certification(bundle, monitor)
+        yield SafetyFilter(panel, bundle.policy, reserve_s, metrics, budget_s, cache, recorder, gate, monitor, stands)
     finally:
         await panel.close()
 
@@ -128,7 +176,8 @@ async def serve(config: Config, on_ready: Callable[[int, int], None] = lambda po
         bundle = await asyncio.to_thread(load, config)
         async with (
             running_recorder(config, bundle, metrics) as recorder,
-            running_filter(config, bundle, metrics, recorder=recorder) as safety_filter,
+            running_monitor(config, bundle, metrics) as monitor,
+            running_filter(config, bundle, metrics, recorder=recorder, monitor=monitor) as safety_filter,
         ):
             service.begin(safety_filter, to_ensemble(bundle, safety_filter.panel.members, digests(bundle)))
             _describe(metrics, bundle, safety_filter)
@@ -172,7 +221,7 @@ async def _until_stopped(panel: Panel) -> bool:
 def _describe(metrics: Metrics, bundle: Bundle, safety_filter: SafetyFilter) -> None:
     providers = ",".join(sorted({member.backend.provider for member in safety_filter.panel.members}))
     metrics.info.labels(bundle.digest, bundle.policy.digest, __version__, providers).set(1)
-    metrics.certificate_valid.set(0)
+    safety_filter.certification.announce(metrics)
 
 
 def _onnx(member: MemberManifest, files: Files, triton: TritonSettings) -> Backend:

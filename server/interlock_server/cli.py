@@ -4,14 +4,18 @@ import asyncio
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from interlock_server import __version__
 from interlock_server.audit_command import audit_app
+from interlock_server.drift_command import drift_app
 from interlock_server.errors import ConfigError, InterlockError
 from interlock_server.screen_command import screen
+
+if TYPE_CHECKING:
+    from interlock_server.bundle.load import Bundle
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="The configuration file (YAML).")]
 
@@ -19,6 +23,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 bundle_app = typer.Typer(no_args_is_help=True, help="Work with bundles of models.")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(audit_app, name="audit")
+app.add_typer(drift_app, name="drift")
 app.command()(screen)
 
 ERROR = 1
@@ -57,6 +62,17 @@ def check_config(config: ConfigOption = None) -> None:
     typer.echo(f"policy   {policy.name} {policy.digest}")
     typer.echo(f"profiles {', '.join(sorted(policy.profiles))} (default {policy.default_profile})")
     typer.echo(f"members  {', '.join(policy.members)}")
+    _say_certificate(loaded)
+
+
+def _say_certificate(loaded: "Bundle") -> None:
+    """How it stands, and what it bounds under every profile."""
+    from interlock_server.app import certification
+
+    certified = certification(loaded)
+    typer.echo(f"certificate {certified.state()}")
+    for words in sorted({certified.in_words(profile) for profile in loaded.policy.profiles}):
+        typer.echo(f"  {words}")
 
 
 @bundle_app.command()
@@ -76,6 +92,7 @@ def verify(
     if run:
         asyncio.run(checked_members(loaded, load_config().triton))
     typer.echo(f"{loaded.digest}  {loaded.manifest.name}")
+    _say_certificate(loaded)
     if expected is None:
         typer.echo(
             "pin this digest in your configuration: what a bundle says of itself authenticates nothing", err=True
@@ -102,10 +119,20 @@ def main() -> None:
         sys.exit(130)
 
 
+def _group(name: str) -> typer.Typer:
+    """The group of commands with that name, which its first command founds."""
+    for group in app.registered_groups:
+        if group.name == name and group.typer_instance:
+            return group.typer_instance
+    founded = typer.Typer(no_args_is_help=True, help="Offline; needs the extra lab.")
+    app.add_typer(founded, name=name)
+    return founded
+
+
 def _join(entry: EntryPoint, words: list[str], invoked: bool) -> None:
     """Adds an offline command. It is imported only when it is called: the lab brings heavy libraries."""
     *group, name = words
-    command = (bundle_app if group == ["bundle"] else app).command
+    command = (_group(group[0]) if group else app).command
     if not invoked:
         command(name, help="Offline; needs the extra lab, and train also torch.")(lambda: None)
         return

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from interlock_server.audit.settings import AuditSettings
 from interlock_server.backends.triton_settings import TritonSettings
 from interlock_server.bundles import DEFAULT_BUNDLE, DEFAULT_BUNDLE_DIGEST
+from interlock_server.drift_files import DriftSettings
 from interlock_server.errors import ConfigError
 from interlock_server.inference.settings import InferenceSettings
 from interlock_server.strict import Settings, read_mapping, validate
@@ -29,7 +30,11 @@ class BundleSettings(Settings):
     digest: str = Field(default=DEFAULT_BUNDLE_DIGEST, pattern=r"^sha256:[0-9a-f]{64}$")
     policy: str | None = None
     """A policy file instead of the bundle's own."""
-    shadow_policies: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], str] = Field(default={}, max_length=8)
+    certificate: str | None = None
+    """The certificate of that policy; without it the policy has none that holds."""
+    shadow_policies: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], str] = Field(
+        default={}, max_length=8
+    )
     """Name -> policy file that every verdict is compared with; what it would have said is recorded, never enforced."""
 
 
@@ -38,6 +43,7 @@ class Config(Settings):
 
     bundle: BundleSettings = BundleSettings()
     audit: AuditSettings = AuditSettings()
+    drift: DriftSettings = DriftSettings()
     inference: InferenceSettings = Field(default_factory=InferenceSettings)
     transport: TransportSettings = TransportSettings()
     triton: TritonSettings = TritonSettings()

@@ -9,15 +9,19 @@ import uuid
 from dataclasses import replace
 from functools import lru_cache, partial
 
+from interlock_server.assurance.gate import Gate
+from interlock_server.certification import Certification
 from interlock_server.decision.decide import decide
-from interlock_server.decision.evidence import Evidence, MissingCause, not_asked
+from interlock_server.decision.evidence import CertificateState, Evidence, MissingCause, not_asked
 from interlock_server.decision.policy import Policy
 from interlock_server.decision.verdict import Reason, Verdict
 from interlock_server.inference.cache import EvidenceCache
+from interlock_server.inference.gating import look, ood_pvalue
 from interlock_server.inference.panel import Answer, Panel, Question
 from interlock_server.inference.scoring import MemberReport, absent
 from interlock_server.log import log_failure
 from interlock_server.metrics import Metrics
+from interlock_server.monitor import Monitor
 from interlock_server.recording import Recorder
 from interlock_server.screening import Request, Screening
 from interlock_server.text.exchange import Exchange, decode
@@ -38,6 +42,9 @@ class SafetyFilter:
         budget_s: float | None = None,
         cache: EvidenceCache | None = None,
         recorder: Recorder | None = None,
+        gate: Gate | None = None,
+        monitor: Monitor | None = None,
+        certification: Certification | None = None,
     ) -> None:
         self.panel = panel
         self.policy = policy
@@ -45,7 +52,10 @@ class SafetyFilter:
         self._reply_reserve_s = reply_reserve_s
         self._metrics = metrics
         self._cache = cache
+        self._gate = gate
         self.recorder = recorder
+        self._monitor = monitor
+        self.certification = certification or Certification(None, "", policy, ())
         # Under overload most requests are refused, and each refusal takes from those that are served.
         self._refusal = lru_cache(maxsize=_REFUSALS_MAX)(self._decide_unasked)
         self._unasked = tuple(absent(name, MissingCause.NOT_ASKED) for name in policy.members)
@@ -53,6 +63,8 @@ class SafetyFilter:
     async def screen(self, request: Request, rpc: str = "Screen") -> Screening:
         """One verdict, before the deadline; never raises, except that cancelling it cancels the work."""
         begun_s = time.monotonic()
+        if self._monitor is not None:
+            request = self._monitor.tightened(request)
         deadline_s = min(request.deadline_s - self._reply_reserve_s, begun_s + self._budget_s)
         evidence, verdict, reports = await self._judge(request, begun_s, deadline_s)
         screening = Screening(
@@ -75,11 +87,13 @@ class SafetyFilter:
         if request.partial:  # a stream is one verdict, not as many as it has sentences
             self._metrics.stream_parts.labels(screening.verdict.decision).inc()
         else:
-            self.count(screening, rpc)
+            self.count(request, screening, rpc)
         return screening
 
-    def count(self, screening: Screening, rpc: str) -> None:
+    def count(self, request: Request, screening: Screening, rpc: str) -> None:
         """Counts a verdict that is answered."""
+        if self._monitor is not None:
+            self._monitor.observe(request, screening)
         verdict, metrics = screening.verdict, self._metrics
         first = verdict.reasons[0] if verdict.reasons else ""
         metrics.verdicts.labels(verdict.decision, first).inc()
@@ -88,6 +102,8 @@ class SafetyFilter:
             metrics.margin.observe(verdict.margin)
         if verdict.disagreement is not None:
             metrics.disagreement.observe(verdict.disagreement)
+        if screening.evidence.ood_pvalue is not None:
+            metrics.ood_pvalue.observe(screening.evidence.ood_pvalue)
         if screening.observed_only and not verdict.released:
             metrics.enforcement_observed.inc()
         for result in verdict.categories:
@@ -108,7 +124,8 @@ class SafetyFilter:
         except Exception as error:
             log_failure("screen", error)
             found = Reason.INTERNAL_ERROR
-        return *self._refusal(found, request.profile, request.extra_margin), ()
+        certificate = self.certification.state(request.profile)
+        return *self._refusal(found, request.profile, request.extra_margin, certificate), ()
 
     async def _gather(
         self, request: Request, begun_s: float, deadline_s: float
@@ -127,31 +144,47 @@ class SafetyFilter:
         for name in {view.name for view in answer.exchange.views} if answer.exchange else ():
             self._metrics.text_views.labels(name).inc()
         members = tuple(report.evidence for report in answer.reports)
-        return Evidence(members, request.profile, request.extra_margin), answer.reports
+        evidence = Evidence(
+            members,
+            request.profile,
+            request.extra_margin,
+            ood_pvalue=answer.ood_pvalue,
+            certificate=self.certification.state(request.profile),
+            conservative=self._monitor is not None and self._monitor.conservative,
+        )
+        return evidence, answer.reports
 
     async def _ask(self, request: Request, deadline_s: float) -> Answer:
         """What the members say of it, or said when they were last asked."""
-        opening = partial(_exchange, request)
+        opening = partial(_exchange, request, self._gate)
         question = Question(opening, len(request.completion), deadline_s, request.bulk, request.known)
         if self._cache is None or request.partial:
-            return await self.panel.ask(question)
+            return self._gated(await self.panel.ask(question))
         key = self._cache.key(request.prompt, request.completion, request.caller)
         kept = self._cache.get(key)
         self._metrics.evidence_cache.labels("miss" if kept is None else "hit").inc()
         if kept is not None:
             return kept
-        answer = await self.panel.ask(question)
+        answer = self._gated(await self.panel.ask(question))
         self._cache.put(key, answer)
         return answer
+
+    def _gated(self, answer: Answer) -> Answer:
+        """With what the gate makes of it, if there is one."""
+        if self._gate is None or answer.exchange is None:
+            return answer
+        return replace(answer, ood_pvalue=ood_pvalue(self._gate, answer.exchange, answer.reports))
 
     def _too_long(self, request: Request) -> Reason | None:
         limits = self.policy.limits
         fits = len(request.completion) <= limits.completion_bytes_max and len(request.prompt) <= limits.prompt_bytes_max
         return None if fits else Reason.INPUT_TOO_LONG
 
-    def _decide_unasked(self, reason: Reason, profile: str, extra_margin: float) -> tuple[Evidence, Verdict]:
+    def _decide_unasked(
+        self, reason: Reason, profile: str, extra_margin: float, certificate: CertificateState
+    ) -> tuple[Evidence, Verdict]:
         """The verdict on an exchange that no member was asked about: the same for every text."""
-        evidence = not_asked(self.policy.members, reason, profile, extra_margin)
+        evidence = replace(not_asked(self.policy.members, reason, profile, extra_margin), certificate=certificate)
         return evidence, decide(evidence, self.policy)
 
     def _count_members(self, screening: Screening) -> None:
@@ -167,7 +200,7 @@ class SafetyFilter:
                 ratio.observe(report.tokens_scored / report.input_tokens)
 
 
-def _exchange(request: Request) -> Exchange | Reason:
+def _exchange(request: Request, gate: Gate | None) -> Exchange | Reason:
     """The exchange, decoded and with its views made, which takes a while; or why it cannot be judged."""
     prompt, completion = decode(request.prompt), decode(request.completion)
     if prompt is None or completion is None:
@@ -178,5 +211,8 @@ def _exchange(request: Request) -> Exchange | Reason:
         return Reason.INPUT_UNREADABLE
     if not exchange.canonical.text.strip():
         return Reason.INPUT_EMPTY
-    known = all(in_known_script(view.text) for view in (exchange.canonical, *views[2:]))
-    return exchange if known else Reason.OUT_OF_DISTRIBUTION
+    if not all(in_known_script(view.text) for view in (exchange.canonical, *views[2:])):
+        return Reason.OUT_OF_DISTRIBUTION
+    if gate is not None:
+        look(gate, exchange)
+    return exchange

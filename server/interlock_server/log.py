@@ -36,6 +36,11 @@ def log_event(event: str, **fields: object) -> None:
     _LOGGER.info(event, extra={"fields": fields})
 
 
+def log_alarm(event: str, **fields: object) -> None:
+    """Something that an operator has to act on; fields never hold judged text."""
+    _LOGGER.error(event, extra={"fields": fields})
+
+
 def log_failure(event: str, error: BaseException) -> None:
     """An unexpected exception: its type and where it was raised, not what it says."""
     _LOGGER.error(event, extra={"fields": _where(error)})

@@ -35,6 +35,7 @@ SECONDS = (
 NATS = (-10, -5, -2, -1, -0.5, 0, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10)
 TOKENS_PER_TOKEN = (1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 6, 10, 25)
 SCORES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.997, 0.999, 1)
+PVALUES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 BATCH_TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
@@ -196,6 +197,9 @@ class Metrics:
             "interlock_run_cost_seconds_per_token", "Learned: what each token of a call adds.", "member"
         )
         self.margin = histogram("interlock_margin", "Margins of verdicts, in nats.", NATS).labels()
+        self.ood_pvalue = histogram(
+            "interlock_ood_pvalue", "How ordinary texts are, as p-values of the gate for the unknown.", PVALUES
+        ).labels()
         self.disagreement = histogram("interlock_disagreement", "Spread of the members, in nats.", NATS).labels()
         self.member_score = histogram("interlock_member_score", "Scores of members.", SCORES, "member", "category")
         self.tokens_scored_per_input_token = histogram(
@@ -237,6 +241,23 @@ class Metrics:
         self.certificate_valid = gauge(
             "interlock_certificate_valid", "1 while the policy's certificate holds."
         ).labels()
+        self.certificate_age_seconds = gauge(
+            "interlock_certificate_age_seconds", "Since it was issued; NaN without one."
+        ).labels()
+        self.certificate_miss_rate_upper_bound = gauge(
+            "interlock_certificate_miss_rate_upper_bound",
+            "Of the default profile, at most this share of harmful texts is released; 1 where nothing is certified.",
+            "category",
+        )
+        self.certificate_refuted = gauge(
+            "interlock_certificate_refuted", "1 when labelled traffic has refuted it."
+        ).labels()
+        self.drift_armed = gauge("interlock_drift_armed", "1 while traffic is compared with a baseline.").labels()
+        self.drift_items = counter("interlock_drift_items", "Answers by whether they were compared.", "result")
+        self.drift_distance_lower_bound = gauge(
+            "interlock_drift_distance_lower_bound", "How far traffic is from the baseline at least.", "statistic"
+        )
+        self.conservative_mode = gauge("interlock_conservative_mode", "1 while latched.").labels()
         self.info = gauge("interlock_info", "What is running.", "bundle", "policy", "build", "provider")
         self.rpc_started = counter("grpc_server_started", "RPCs begun.", "grpc_type", "grpc_service", "grpc_method")
         rpc_labels = ("grpc_type", "grpc_service", "grpc_method")

@@ -60,7 +60,7 @@ class Recorder:
     async def report(self, feedback: FeedbackRecord, deadline_s: float) -> bool:
         """Keeps what a person found of an earlier verdict; False when it is not kept."""
         return self._log is not None and await self._log.write(
-            Entry(lambda _: feedback, feedback.verdict_id), deadline_s
+            Entry(lambda _: feedback, feedback.verdict_id), deadline_s, awaited=True
         )
 
     def unrecorded(self, screening: Screening) -> Screening:

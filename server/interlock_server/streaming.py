@@ -79,10 +79,21 @@ class GrowingCompletion:
         """What has come and is not released."""
         return len(self._text) - self._text.released
 
+    @property
+    def up_to_date(self) -> bool:
+        """Whether all that can be judged by now was judged."""
+        return self._text.part() is None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is whole."""
+        return self._text.ended
+
     def add(self, chunk: bytes) -> None:
-        """More of the completion, cut anywhere."""
-        self._text.add(chunk)
-        self._arrived.set()
+        """More of the completion, cut anywhere; nothing is no more."""
+        if chunk:
+            self._text.add(chunk)
+            self._arrived.set()
 
     def end(self) -> None:
         """The completion is whole."""
@@ -110,7 +121,8 @@ class GrowingCompletion:
         self._arrived.clear()
         broken = self._why_broken()
         if broken is not None:
-            return self._last(await self._refuse(broken), Part(0, len(self._text), whole=True))
+            whole = Part(0, len(self._text), whole=True)
+            return self._last(await self._refuse(broken, whole), whole)
         part = self._text.part()
         if part is None:
             await self._wait()
@@ -144,26 +156,23 @@ class GrowingCompletion:
             self._broken = Reason.INPUT_INCOMPLETE
 
     async def _judge(self, part: Part) -> Screening:
-        trace = StreamTrace(
-            stream_id=self._id, start=part.start, end=part.end, whole=part.whole, released_bytes=self._text.released
-        )
-        content = self._text.content(part)
-        request = replace(self._asked, completion=content, stream=trace, known=self._known)
+        request = replace(self._asked, completion=self._text.content(part), stream=self._trace(part), known=self._known)
         return await self._filter.screen(request, RPC)
 
-    async def _refuse(self, reason: Reason) -> Screening:
+    async def _refuse(self, reason: Reason, whole: Part) -> Screening:
         """The verdict on a text that will not be whole, or cannot be read."""
-        trace = StreamTrace(
-            stream_id=self._id, start=0, end=len(self._text), whole=True, released_bytes=self._text.released
-        )
-        content = self._text.content(Part(0, len(self._text)))
-        request = replace(self._asked, completion=content, stream=trace, refused=reason)
+        request = replace(self._asked, completion=self._text.content(whole), stream=self._trace(whole), refused=reason)
         return await self._filter.screen(request, RPC)
+
+    def _trace(self, part: Part) -> StreamTrace:
+        return StreamTrace(
+            stream_id=self._id, start=part.start, end=part.end, whole=part.whole, released_bytes=self._text.released
+        )
 
     def _last(self, screening: Screening, part: Part) -> Screening:
         """The verdict as the caller gets it: places are those of the whole text, and what was shown is to be retracted."""
         if not part.whole:
-            self._filter.count(screening, RPC)
+            self._filter.count(replace(self._asked, completion=self._text.content(part)), screening, RPC)
         released = self._text.released
         if screening.verdict.released:
             return screening

@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 from interlock_server.audit.log import AuditLog, Entry
+from interlock_server.audit.record import FeedbackRecord
 from interlock_server.audit.settings import AuditSettings
 from interlock_server.errors import ConfigError
+from interlock_server.metrics import Metrics
+from interlock_server.recording import Recorder
 
 from .disk import Counts, Disk, Seals, entry, full, nothing, numbers, shape, stored
-from .samples import feedback, verdict, verdict_id
+from .samples import DIGESTS, POLICY, feedback, verdict, verdict_id
 
 PATIENT_S = 30.0
 
@@ -90,6 +93,35 @@ async def test_feedback_is_written(tmp_path: Path):
     await opened.log.close()
     assert feedback(1) in stored(tmp_path)
     assert not (tmp_path / "000001.texts").exists()
+
+
+@pytest.mark.parametrize("mode", ["required", "best_effort"])
+async def test_feedback_is_told_what_became_of_it(tmp_path: Path, mode: str):
+    """In every mode: who reports something is not told that it is kept when it is not."""
+    opened = Opened(tmp_path, mode=mode)
+    recorder = Recorder(opened.log, POLICY, {}, DIGESTS, Metrics())
+
+    assert await soon(recorder.report(feedback(1), float("inf")))
+    opened.disk.on_operation = full
+    assert not await soon(recorder.report(feedback(2), float("inf")))
+    await opened.log.close()
+    assert [feedback(1)] == [record for record in stored(tmp_path) if isinstance(record, FeedbackRecord)]
+
+
+async def test_what_is_awaited_in_best_effort_is_written_and_not_synced(tmp_path: Path):
+    """The disk is not asked when it will have it."""
+    opened, gate = Opened(tmp_path, mode="best_effort"), Gate("000001.log")
+    opened.disk.on_operation = lambda operation, name: gate("sync", name)
+    writing = asyncio.ensure_future(opened.log.write(entry(1), awaited=True))
+    await gate.reached()
+    await turns()
+
+    assert not writing.done()
+    opened.disk.operations.clear()
+    gate.release()
+    assert await soon(writing)
+    assert ("sync", "000001.log") not in opened.disk.operations
+    await opened.log.close()
 
 
 @pytest.mark.parametrize("file", ["000001.log", "000001.texts"])

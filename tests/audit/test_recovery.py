@@ -1,4 +1,4 @@
-"""Opening a log again: wherever it was cut or damaged, exactly the whole lines before that are kept, and nothing is destroyed."""
+"""Opening a log again: wherever it was cut exactly the whole lines before that are kept, and no damage takes a record away."""
 
 from collections.abc import Iterator
 from errno import EIO
@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 from interlock_server.audit import recovery
-from interlock_server.audit.framing import log_path, sealed_path, texts_path, torn_path
-from interlock_server.audit.record import SegmentStart
+from interlock_server.audit.framing import chained, framed, log_path, sealed_path, texts_path, torn_path
+from interlock_server.audit.record import SegmentStart, encode
 from interlock_server.audit.seal import seal
 from interlock_server.audit.segment import Tip
+from interlock_server.audit.texts import TextKeeper
+from interlock_server.audit.verify import verify
+from nacl.public import PrivateKey
 
 from .disk import Bench, Disk, entry, nothing, numbers, shape, stored
-from .samples import verdicts, write_log, write_segment
+from .samples import EVERY_TEXT, verdict_id, verdicts, write_log, write_segment
 
 BEFORE = 5
 """Records in the segment before the last one."""
@@ -80,18 +83,73 @@ def test_wherever_a_segment_was_cut_the_whole_lines_stay(folder: Path):
         torn.unlink(missing_ok=True)
 
 
-def test_whatever_byte_is_changed_the_lines_before_it_stay(folder: Path):
-    """Whether it is in a digest, in a record or between them."""
+def test_whatever_byte_is_changed_the_lines_behind_it_stay(folder: Path):
+    """Whether it is in a digest, in a record or between them: all lines but the last, of which nobody can tell it from a tear."""
+    path = log_path(folder, 2)
+    content = path.read_bytes()
+    last = content.rindex(b"\n", 0, -1) + 1
+    newlines = {place for place, byte in enumerate(content) if byte == ord("\n")}
+    for place in set(range(last)) - newlines:
+        changed = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        path.write_bytes(changed)
+        tip = recover(folder)
+
+        assert (3, digest(content[last:])) == (tip.number, tip.previous)
+        assert changed == path.read_bytes()
+
+
+def test_a_change_in_the_last_line_takes_only_that_away(folder: Path):
+    """It is set aside."""
     path, torn = log_path(folder, 2), torn_path(folder, 2)
     content = path.read_bytes()
-    for place, whole in cuts(content):
-        if place == len(content):
-            break
-        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    last = content.rindex(b"\n", 0, -1) + 1
+    for place in range(last, len(content)):
+        changed = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        path.write_bytes(changed)
         recover(folder)
 
-        assert b"".join(whole) == path.read_bytes()
+        assert content[:last] == path.read_bytes()
+        assert changed[last:] == torn.read_bytes()
         torn.unlink()
+
+
+@pytest.mark.parametrize("line", [1, 2, 3])
+def test_a_flipped_byte_is_named_after_the_log_was_opened_again(folder: Path, line: int):
+    """The others are all still there, and what is written then follows the last of them."""
+    path = log_path(folder, 2)
+    whole = path.read_bytes().splitlines(keepends=True)
+    at = sum(map(len, whole[: line - 1])) + len(whole[line - 1]) - 10
+    content = b"".join(whole)
+    path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    writer = Bench(folder).open()
+    writer.write([entry(9)])
+    writer.close()
+    report = verify(folder)
+
+    assert [f"segment 2, line {line}: does not fit the chain"] == [str(problem) for problem in report.problems]
+    assert ["segment 2: was not closed in order"] == [str(note) for note in report.notes]
+    assert report.records == (9 if line == 1 else 8)
+
+
+def test_two_lines_that_became_one_take_no_other_away(folder: Path):
+    """As many as one byte can damage: the one behind them has nothing that it follows."""
+    path = log_path(folder, 2)
+    changed = path.read_bytes().replace(b"\n", b"\x0b", 1)
+    path.write_bytes(changed)
+    last = write_more(path)
+    tip = recover(folder)
+
+    assert (3, last) == (tip.number, tip.previous)
+    assert path.read_bytes().startswith(changed)
+
+
+def write_more(path: Path) -> bytes:
+    """One more line; its digest."""
+    content = encode(verdicts(1, first=9)[0])
+    previous = chained(digest(path.read_bytes().splitlines()[-1]), content)
+    with path.open("ab") as file:
+        file.write(framed(previous, content))
+    return previous
 
 
 def test_what_was_torn_is_kept_whenever_it_happens(folder: Path):
@@ -116,15 +174,54 @@ def test_an_unclosed_segment_without_records_is_replaced(tmp_path: Path):
     assert not texts_path(tmp_path, 2).exists()
 
 
-def test_a_segment_that_is_damaged_from_its_first_line_is_kept_beside(folder: Path):
-    """The log goes on behind the one before."""
-    path = log_path(folder, 2)
-    content = path.read_bytes()
-    path.write_bytes(b"0" + content)
+def test_a_segment_of_which_nothing_is_left_is_kept_beside(folder: Path):
+    """With its texts; the log goes on behind the one before."""
+    log_path(folder, 2).write_bytes(b"nonsense\n" * 5)
+    texts_path(folder, 2).write_bytes(b"texts")
     tip = recover(folder)
 
     assert (3, digest(log_path(folder, 1).read_bytes().splitlines()[-1])) == (tip.number, tip.previous)
-    assert b"0" + content == torn_path(folder, 2).read_bytes()
+    assert (b"nonsense\n" * 5, b"texts") == (torn_path(folder, 2).read_bytes(), texts_path(folder, 2).read_bytes())
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_what_was_retired_stays_known_when_a_first_line_is_damaged(tmp_path: Path, ended: bool):
+    """The segment before says it; or it is the only one, and nothing is known."""
+    last = write_log(tmp_path, verdicts(2), verdicts(2, first=3), ended=ended, retired_through=7)[-1]
+    path = log_path(tmp_path, 2)
+    path.write_bytes(path.read_bytes().replace(b'"segment"', b'"sediment"'))
+
+    assert Tip(3, last, 7) == recover(tmp_path)
+    log_path(tmp_path, 1).unlink()
+    assert Tip(3, last) == recover(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["full", "encrypted"])
+def test_texts_that_no_record_names_are_cut_off(tmp_path: Path, text: str):
+    """The process was killed between the text and its line; nobody could have it erased. The others stay."""
+    key = bytes(PrivateKey.generate().public_key)
+    keeper = TextKeeper.sealing(b"k", key, EVERY_TEXT) if text == "encrypted" else TextKeeper(b"k", "full", EVERY_TEXT)
+    write_log(tmp_path, verdicts(3), texts={verdict_id(n): (b"prompt", b"c" * n) for n in (1, 2, 3)}, keeper=keeper)
+    log, texts = log_path(tmp_path, 1), texts_path(tmp_path, 1)
+    kept = texts.read_bytes()
+    recover(tmp_path)
+    assert kept == texts.read_bytes()
+
+    log.write_bytes(log.read_bytes()[:-5])
+    recover(tmp_path)
+    third = keeper.trace(verdict_id(3), b"prompt", b"ccc", "RELEASE", 0)[1]
+    assert kept[: -len(third)] == texts.read_bytes()
+    assert () == verify(tmp_path).problems
+
+
+def test_texts_behind_damage_stay(tmp_path: Path):
+    """Records name them."""
+    write_log(tmp_path, verdicts(3), texts={verdict_id(n): (b"prompt", b"completion") for n in (1, 2, 3)})
+    kept = texts_path(tmp_path, 1).read_bytes()
+    log_path(tmp_path, 1).write_bytes(log_path(tmp_path, 1).read_bytes().replace(b"Screen", b"Scream", 1))
+    recover(tmp_path)
+
+    assert kept == texts_path(tmp_path, 1).read_bytes()
 
 
 def test_damage_in_an_earlier_segment_is_no_reason_not_to_start(folder: Path):

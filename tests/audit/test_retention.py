@@ -8,6 +8,7 @@ import pytest
 from interlock_server.audit.record import SegmentStart, decode
 from interlock_server.audit.retention import Held, overdue, stock
 from interlock_server.audit.settings import AuditSettings
+from interlock_server.audit.verify import verify
 
 from .disk import Bench, entry, nothing
 
@@ -107,6 +108,25 @@ def test_segments_go_while_the_log_is_written(tmp_path: Path):
         writer.tend()
 
     assert [(2, 0), (3, 1)] == starts(tmp_path)
+
+
+def test_segments_go_though_nobody_writes(tmp_path: Path):
+    """The open one, which holds nothing, is begun again in its place. Nothing is to be sealed."""
+    bench = Bench(tmp_path, retain_days=2.0, segment_age_s=10)
+    writer = bench.open()
+    writer.write([entry(number) for number in range(3)])
+    writer.tend()
+    pause_s = writer.tend()
+    age(tmp_path)
+    bench.now_s += 10
+    writer.tend()
+
+    assert 10 == pause_s
+    assert [(2, 1)] == starts(tmp_path)
+    assert 1 == bench.seals.begun
+    writer.write([entry(4)])
+    writer.close()
+    assert () == verify(tmp_path).problems
 
 
 def test_what_was_retired_is_remembered(tmp_path: Path):

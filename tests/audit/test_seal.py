@@ -1,6 +1,7 @@
 """Sealing: a Parquet file takes the place of a log only if it gives it back to the byte, and no damage in it goes unseen."""
 
 import os
+from errno import EIO
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from interlock_server.audit.framing import framed, log_path, sealed_path
 from interlock_server.audit.reader import MISFIT, Damage, LogError, Place, Unit, lines, units
 from interlock_server.audit.record import FeedbackRecord, Record
+from interlock_server.audit.retention import stock
 from interlock_server.audit.seal import AlreadySealing, _gives_back, seal
 
+from audit.disk import Disk
 from audit.samples import BEGUN_NS, feedback, verdict, verdict_id, verdicts, write_log
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -101,6 +104,40 @@ def test_sealing_that_was_interrupted_is_done_again(folder: Path) -> None:
 
     assert [1] == list(seal(folder))
     assert ["000001.parquet", "000002.parquet"] == sorted(os.listdir(folder))[:2]
+
+
+def test_a_log_goes_once_its_parquet_file_is_on_disk(folder: Path) -> None:
+    """With its name, in this order: a power loss leaves one of both."""
+    disk = Disk()
+    next(seal(folder, disk))
+    done = [operation for operation in disk.operations if operation != ("remove", "000001.parquet.tmp")]
+
+    assert [
+        ("open", "000001.parquet.tmp"), ("sync", "000001.parquet.tmp"), ("close", "000001.parquet.tmp"),
+        ("rename", "000001.parquet"), ("sync_folder", ""), ("remove", "000001.log"),
+    ] == done  # fmt: skip
+
+
+@pytest.mark.parametrize("operation", ["sync", "rename", "sync_folder"])
+def test_a_log_stays_when_its_parquet_file_may_not_be_on_disk(folder: Path, operation: str) -> None:
+    """Whatever fails before."""
+
+    def fails(done: str, name: str) -> None:
+        if done == operation:
+            raise OSError(EIO, "Input/output error")
+
+    with pytest.raises(LogError, match="Input/output error"):
+        list(seal(folder, Disk(fails)))
+    assert log_path(folder, 1).exists()
+    assert [] == list(folder.glob("*.tmp"))
+
+
+def test_a_sealed_segment_is_as_old_as_its_log(folder: Path) -> None:
+    """Or retention would keep it for longer than it may."""
+    os.utime(log_path(folder, 1), (1_000, 2_000))
+    list(seal(folder))
+
+    assert 2_000.0 == stock(folder)[0].changed_s
 
 
 def test_two_never_seal_at_once(folder: Path) -> None:

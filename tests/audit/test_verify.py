@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from interlock_server.audit import sealed
-from interlock_server.audit.framing import log_path, sealed_path, texts_path
+from interlock_server.audit.framing import log_path, sealed_path, texts_path, torn_path
 from interlock_server.audit.keys import key_id
 from interlock_server.audit.reader import Line, lines, units
 from interlock_server.audit.record import SegmentEnd, decode
@@ -200,6 +200,19 @@ class TestNotes:
         (tmp_path / "000001.torn").write_bytes(b"half")
 
         assert ["segment 1: 4 torn bytes behind it were set aside"] == notes(tmp_path)
+
+    def test_a_record_that_was_set_aside(self, tmp_path: Path) -> None:
+        """No crash leaves a whole one: this is a problem, whatever there is before it."""
+        write_log(tmp_path, verdicts(1), [])
+        line = log_path(tmp_path, 1).read_bytes().splitlines(keepends=True)[1]
+        torn = torn_path(tmp_path, 1)
+
+        torn.write_bytes(b"half\n" + line)
+        size = torn.stat().st_size
+        what = f"segment 1: {size} torn bytes behind it were set aside, and there is a record in them"
+        assert ([what], []) == (problems(tmp_path), notes(tmp_path))
+        torn.write_bytes(line[:-1])
+        assert ([], 1) == (problems(tmp_path), len(notes(tmp_path)))
 
     def test_a_line_under_way(self, tmp_path: Path) -> None:
         """At the very end."""

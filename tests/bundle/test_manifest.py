@@ -32,7 +32,7 @@ def test_the_sample_is_accepted():
     assert "test" == validate(Manifest, manifest(), "manifest.json").name
 
 
-ROLES = "'model', 'tokenizer' or 'config'"
+ROLES = "'model', 'tokenizer', 'config' or 'gate'"
 BACKENDS = "'onnx', 'linear', 'scripted', 'pytorch' or 'triton'"
 
 

@@ -1,11 +1,13 @@
 """Makes the models that the backend tests run: `python make_tiny_onnx.py`, with the package onnx (not needed to run the tests).
 
 tiny.onnx: logits are sums over tokens of a random embedding, so that every token and its type count, and padding would show.
+hidden.onnx: the same, with the sums over tokens alone as hidden states.
 endless.onnx: never ends by itself, so that only terminating the run does. wrong_inputs.onnx: takes other inputs.
 tokenizer.json: uncased WordPiece over single ASCII letters and digits, a few words and a few Cyrillic letters.
 """
 
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,9 @@ def main() -> None:
     """Writes every file."""
     save_tokenizer()
     save("tiny.onnx", [*sum_of_embeddings(), helper.make_node("Add", ["by_token", "by_type"], ["logits"])], INPUTS)
+    logits = helper.make_node("Add", ["by_token", "by_type"], ["logits"])
+    hidden = helper.make_node("Identity", ["by_token"], ["hidden"])
+    save("hidden.onnx", [*sum_of_embeddings(), logits, hidden], INPUTS, ["logits", "hidden"])
     save("wrong_inputs.onnx", [helper.make_node("Cast", ["pixels"], ["logits"], to=TensorProto.FLOAT)], ["pixels"])
     save("endless.onnx", endless(), INPUTS)
 
@@ -90,13 +95,13 @@ def constant(name: str, value: np.ndarray) -> onnx.NodeProto:
     return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
 
 
-def save(name: str, nodes: list[onnx.NodeProto], inputs: list[str]) -> None:
-    """Checks and writes a model of int64 inputs [n, length] and float logits."""
+def save(name: str, nodes: list[onnx.NodeProto], inputs: list[str], outputs: Sequence[str] = ("logits",)) -> None:
+    """Checks and writes a model of int64 inputs [n, length] and float outputs."""
     graph = helper.make_graph(
         nodes,
         name.partition(".")[0],
         [helper.make_tensor_value_info(item, TensorProto.INT64, ["n", "length"]) for item in inputs],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", "columns"])],
+        [helper.make_tensor_value_info(item, TensorProto.FLOAT, ["n", "columns"]) for item in outputs],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)

@@ -1,10 +1,11 @@
 """`decide` on everything outside members: alarms, the gate, the certificate, modes, profiles and the caller's margin."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from interlock_server.decision.decide import decide
-from interlock_server.decision.evidence import CertificateState, not_asked
+from interlock_server.decision.evidence import CertificateState, MemberEvidence, MissingCause, not_asked
 from interlock_server.decision.verdict import Reason
 
 from .samples import HARMFUL, category_rule, evidence, policy, profile
@@ -106,3 +107,18 @@ def test_reasons_are_in_the_order_of_the_enum():
 def test_an_exchange_that_was_refused_withholds():
     """The evidence that the filter writes for a refusal has one reason."""
     assert (Reason.INPUT_EMPTY,) == decide(not_asked(("alpha", "beta"), Reason.INPUT_EMPTY), policy()).reasons
+
+
+def test_an_outage_of_the_gated_member_is_an_outage():
+    """No p-value because nobody was there: worth another try, and not a strange text."""
+    absent = tuple(MemberEvidence(item.member, missing=MissingCause.TIMED_OUT) for item in evidence().members)
+    verdict = decide(replace(evidence(), members=absent, ood_pvalue=None), GATED)
+
+    assert ((Reason.MEMBER_TIMED_OUT,), True) == (verdict.reasons, verdict.retryable)
+
+
+def test_a_refusal_under_a_gate_is_a_refusal():
+    """As without one."""
+    verdict = decide(not_asked(("alpha", "beta"), Reason.OVERLOADED), GATED)
+
+    assert ((Reason.OVERLOADED,), True) == (verdict.reasons, verdict.retryable)

@@ -47,6 +47,8 @@ class Server:
         audit: dict[str, Any] | None = None,
         shadow_policies: dict[str, dict[str, Any]] | None = None,
         file_size_max: int | None = None,
+        bundle: dict[str, Any] | None = None,
+        drift: dict[str, Any] | None = None,
         **policy: Any,
     ) -> None:
         self.bundle = path / "bundle"
@@ -56,7 +58,8 @@ class Server:
         shadows = {name: self._policy(path, name, content) for name, content in (shadow_policies or {}).items()}
         config = {
             "audit": audit or {},
-            "bundle": {"path": str(self.bundle), "digest": digest, "shadow_policies": shadows},
+            "drift": drift or {},
+            "bundle": {"path": str(self.bundle), "digest": digest, "shadow_policies": shadows, **(bundle or {})},
             "inference": {**SETTINGS, **(inference or {})},
             "transport": {"address": address, "http_address": "127.0.0.1:0", **(transport or {})},
             "log_level": "debug",

@@ -106,7 +106,7 @@ def test_a_harmful_sentence_never_comes_out(start_server: StartServer, write: Wr
 
 def test_a_withheld_stream_ends_though_the_caller_goes_on(server: Server, write: Write):
     """He may stop his generator."""
-    verdict = write(server, HARMFUL, " And", " so", " on.").verdict()
+    verdict = write(server, f"{HARMFUL} Nobody saw it.", " And", " so", " on.").verdict()
 
     assert ["HARMFUL"] == reasons(verdict)
 

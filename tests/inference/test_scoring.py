@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from interlock_server.backends.backend import Reading, Run, ScoreError, Window
 from interlock_server.decision.evidence import MissingCause
-from interlock_server.inference.scoring import Member, MemberReport, absent, merge, score_exchange
+from interlock_server.inference.scoring import Member, MemberReport, Work, absent, merge, score_exchange
 from interlock_server.text.exchange import Exchange
 
 EXCHANGE = Exchange("", BENIGN)
@@ -178,3 +178,21 @@ def test_merged_ranges_hold_the_same_bytes(spans: list[tuple[int, int]]):
     merged = [byte for start, end in merge(spans) for byte in range(start, end)]
 
     assert sorted({byte for start, end in spans for byte in range(start, end)}) == merged
+
+
+def test_windows_of_a_growing_text_are_scored_once():
+    """What was scored when the text was shorter is known, and gives the same evidence."""
+    known: dict[bytes, list[float]] = {}
+    member = fake_member("alpha", windows=3)
+    exchange = Exchange("", BENIGN)
+    works = []
+    for _ in range(2):
+        work = Work(member, known)
+        work.read(exchange)
+        works.append(len(work.pending))
+        for window in list(work.pending):
+            work.record(window, [0.2] * len(CATEGORIES))
+        report = work.report(exchange, 0.0)
+
+    assert [3, 0] == works
+    assert (True, 0.2) == (report.evidence.coverage_complete, report.evidence.scores["illicit"])

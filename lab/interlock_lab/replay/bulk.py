@@ -18,11 +18,12 @@ from interlock_lab.replay.tally import At, Difference, Gap, Tally, Unjudged
 
 class Answer(NamedTuple):
     """What became of a verdict. `gaps` are differences of scores by member; `beyond` is what differs more than it may, where
-    there is a tolerance."""
+    there is a tolerance; one that is not `full` has neither margin nor categories."""
 
     after: Decided | Unjudged
     gaps: Mapping[str, Sequence[float]] = {}
     beyond: tuple[str, ...] | None = None
+    full: bool = True
 
 
 class Asker(Protocol):
@@ -56,7 +57,7 @@ async def _asked_unit(job: Job, asker: Asker, wanted: Wanted) -> Tally:
     async def count_next() -> None:
         at, record, task = under_way.popleft()
         answer = await task
-        tell(tally, at, record, answer.after, wanted)
+        tell(tally, at, record, answer.after, wanted, answer.full)
         for member, differences in answer.gaps.items():
             gap = tally.gaps.setdefault(member, Gap())
             for difference in differences:

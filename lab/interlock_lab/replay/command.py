@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from interlock_server.audit.reader import Texts
+from interlock_server.audit.reader import TextGone, Texts
 from interlock_server.errors import ConfigError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -20,12 +20,14 @@ from interlock_lab.replay.engines import Numbered, Tallies, local, on_ray
 from interlock_lab.replay.figures import Figures, figures
 from interlock_lab.replay.inputs import Options, Task, read_key, speed_of, task
 from interlock_lab.replay.page import rendered
-from interlock_lab.replay.redecide import ANOTHER_BUNDLE
+from interlock_lab.replay.redecide import ANOTHER_BUNDLE, DETAIL_NOT_GRANTED, NOT_ANSWERED
 from interlock_lab.replay.report import print_report
 from interlock_lab.replay.tally import At, Tally
 
-ERROR, NEW_RELEASES, DAMAGED, IRREPRODUCIBLE = 1, 2, 3, 4
+ERROR, NEW_RELEASES, INCOMPLETE, IRREPRODUCIBLE = 1, 2, 3, 4
 ENGINES = ("local", "ray")
+UNHEARD = frozenset({NOT_ANSWERED, DETAIL_NOT_GRANTED, *(f"TEXT_{cause}" for cause in TextGone)})
+"""Of verdicts that were to be compared, and for want of a text or an answer were not."""
 
 
 def replay(
@@ -65,6 +67,7 @@ def replay(
     3  damaged records
     1  wrong options, or records of another bundle than --bundle
     3  with --strict: verdicts that cannot be compared
+    3  with --max-new-releases: no verdict was compared, or for some the text or the answer is missing
     2  more new releases than --max-new-releases, parts of streams included
     0  none of these
     """
@@ -75,7 +78,7 @@ def replay(
             raise ConfigError(f"--{option}: there is no folder {path.parent}")
     given = Options(
         tuple(logs), policy, profile, bundle, any_bundle, rescore, target, speed, shadow, since, until, caller, category,
-        engine, ray_address, workers,
+        engine, ray_address, workers, private_key,
     )  # fmt: skip
     asked = task(given)
     tally = _run(asked, read_key(private_key), resume)
@@ -92,12 +95,15 @@ def replay(
 
 def exit_code(report: Figures, max_new_releases: int | None, strict: bool) -> int:
     """The gravest that holds."""
-    new_releases = report["to_release"]["count"]
+    new_releases, unjudged = report["to_release"]["count"], report["unjudged"]
+    judged = report["verdicts"]["judged"] + report["stream_parts"]["judged"]
+    gated = max_new_releases is not None
     table = (
         (IRREPRODUCIBLE, report["irreproducible"]["count"] > 0),
-        (DAMAGED, report["damage"]["count"] > 0),
-        (ERROR, ANOTHER_BUNDLE in report["unjudged"]),
-        (DAMAGED, strict and bool(report["unjudged"])),
+        (INCOMPLETE, report["damage"]["count"] > 0),
+        (ERROR, ANOTHER_BUNDLE in unjudged),
+        (INCOMPLETE, strict and bool(unjudged)),
+        (INCOMPLETE, gated and (not judged or not UNHEARD.isdisjoint(unjudged))),
         (NEW_RELEASES, max_new_releases is not None and new_releases > max_new_releases),
     )
     return next((code for code, holds in table if holds), 0)

@@ -39,6 +39,7 @@ def figures(tally: Tally, logs: Sequence[str]) -> Figures:
         "to_release": _listed(tally.released, logs, lambda flip: _flip(flip, labels)),
         "to_withhold": _listed(tally.withdrawn, logs, lambda flip: _flip(flip, labels)),
         "feedback": _feedback(tally, labels),
+        "without_detail": tally.without_detail,
         "margins": _margins(tally),
         "scores": {
             member: {"count": gap.count, "mean": gap.total * GAP_UNIT / gap.count, "max": gap.largest * GAP_UNIT}

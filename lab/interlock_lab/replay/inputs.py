@@ -43,6 +43,7 @@ class Options:
     engine: str = "local"
     ray_address: str | None = None
     workers: int | None = None
+    private_key: Path | None = None
 
     @property
     def mode(self) -> str:
@@ -90,7 +91,7 @@ class Task:
              job.unit.size_bytes, (job.unit.previous or b"").hex()]
             for job in self.jobs
         ]  # fmt: skip
-        content = json.dumps([__version__, self.described, identities])
+        content = json.dumps([__version__, self.described, self.options.private_key is not None, identities])
         return hashlib.sha256(content.encode()).hexdigest()
 
 

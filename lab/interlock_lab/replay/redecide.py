@@ -25,6 +25,10 @@ from interlock_lab.replay.tally import At, Difference, Tally, Unjudged, differen
 
 ANOTHER_BUNDLE, PROFILE_UNKNOWN = "ANOTHER_BUNDLE", "PROFILE_UNKNOWN"
 NO_SHADOW, FORMAT_NEWER = "NO_SHADOW", "FORMAT_NEWER"
+NOT_OF_THE_TEXT = "NOT_OF_THE_TEXT"
+"""An alarm withheld that the kept text alone does not raise again, such as a stream that was cut off."""
+NOT_ANSWERED, DETAIL_NOT_GRANTED = "NOT_ANSWERED", "DETAIL_NOT_GRANTED"
+"""By a server. The second: it withheld, and tells less than the comparison needs."""
 
 Found = tuple[Place, Record] | Damage
 
@@ -112,12 +116,14 @@ def verdicts(found: Iterable[Found], log: int, wanted: Wanted, tally: Tally) -> 
             newer = record.format > FORMAT
 
 
-def tell(tally: Tally, at: At, record: VerdictRecord, after: Decided | Unjudged, wanted: Wanted) -> None:
-    """Counts what became of a verdict."""
+def tell(
+    tally: Tally, at: At, record: VerdictRecord, after: Decided | Unjudged, wanted: Wanted, full: bool = True
+) -> None:
+    """Counts what became of a verdict, told in `full` or without margin and categories."""
     if isinstance(after, Unjudged):
         tally.skip(at, after)
     elif wanted.category is None or wanted.concerns(record.decided, after):
-        tally.count(at, record, after)
+        tally.count(at, record, after, full)
 
 
 def redecided(record: VerdictRecord, plan: Plan) -> Decided | Unjudged:

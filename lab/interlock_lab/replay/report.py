@@ -90,6 +90,9 @@ def notes(report: Figures) -> list[str]:
         lines.append(
             f"scores of {member}: mean difference {gap['mean']:.2g}, largest {gap['max']:.2g}, over {gap['count']:,}"
         )
+    if report["without_detail"]:
+        count = report["without_detail"]
+        lines.append(f"compared by decision and reasons only: {count:,}; the server grants no margins and categories")
     checked = report["irreproducible"]
     if checked["of"]:
         again = f"{checked['of'] - checked['count']:,} of {checked['of']:,}"

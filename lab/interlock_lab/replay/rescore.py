@@ -14,13 +14,13 @@ from interlock_server.bundle.load import Bundle
 from interlock_server.config import BundleSettings, Config
 from interlock_server.decision.decide import decide
 from interlock_server.decision.evidence import Evidence
-from interlock_server.decision.verdict import REASON_ORDER, Reason
+from interlock_server.decision.verdict import Reason
 from interlock_server.filter import SafetyFilter
 from interlock_server.metrics import Metrics
 from interlock_server.screening import Request
 
 from interlock_lab.replay.bulk import Answer
-from interlock_lab.replay.redecide import PROFILE_UNKNOWN, Plan
+from interlock_lab.replay.redecide import NOT_OF_THE_TEXT, PROFILE_UNKNOWN, Plan
 from interlock_lab.replay.tally import At, Unjudged
 from interlock_lab.scores import PATIENT_S
 
@@ -30,12 +30,11 @@ SCORED_ANEW = frozenset(
         Reason.DEADLINE,
         Reason.INTERNAL_ERROR,
         Reason.INPUT_EMPTY,
-        Reason.INPUT_TOO_LONG,
-        Reason.INPUT_UNREADABLE,
         Reason.OUT_OF_DISTRIBUTION,
     }
 )
-"""Alarms that the filter raises itself, where there is cause; the others came from elsewhere, and stay."""
+"""Alarms that the filter raises again on the kept text, where there is cause. Of what was too long or unreadable, of streams
+and of calls with two contexts, only what could be read is kept: that is another text."""
 
 
 class Rescorer:
@@ -56,6 +55,9 @@ class Rescorer:
 
     async def ask(self, at: At, record: VerdictRecord) -> Answer:
         """The verdict on the text, scored again."""
+        elsewhere = not_of_the_text(record)
+        if elsewhere is not None:
+            return Answer(elsewhere)
         found = self._texts[at.log].of(at.segment, record)
         if isinstance(found, TextGone):
             return Answer(text_gone(found, record))
@@ -81,19 +83,24 @@ async def rescorer(bundle: Bundle, policy: Path | None, plan: Plan, texts: Seque
         yield Rescorer(bundle, plan, texts, safety_filter, config.inference.lanes)
 
 
+def not_of_the_text(record: VerdictRecord) -> Unjudged | None:
+    """Why a verdict cannot be had from the kept text, if it cannot. Any alarm of a stream may mean that more was to come."""
+    alarms = record.evidence.alarms
+    standing = [alarm for alarm in alarms if record.stream is not None or alarm not in SCORED_ANEW]
+    return Unjudged(NOT_OF_THE_TEXT, record.verdict_id, standing[0]) if standing else None
+
+
 def text_gone(cause: TextGone, record: VerdictRecord) -> Unjudged:
     """The text of a verdict cannot be had."""
     return Unjudged(f"TEXT_{cause}", record.verdict_id)
 
 
 def as_recorded(scored: Evidence, recorded: Evidence, profile: str) -> Evidence:
-    """New scores under everything else that held at the time."""
-    kept = {alarm for alarm in recorded.alarms if alarm not in SCORED_ANEW}
+    """New scores and alarms under everything else that held at the time."""
     return replace(
         scored,
         profile=profile,
         extra_margin=recorded.extra_margin,
-        alarms=tuple(sorted(kept | set(scored.alarms), key=REASON_ORDER.__getitem__)),
         certificate=recorded.certificate,
         conservative=recorded.conservative,
     )

@@ -154,13 +154,16 @@ class Tally(msgspec.Struct):
     damage: Firsts[str] = msgspec.field(default_factory=_damage)
     gaps: dict[str, Gap] = {}
     """Member -> how its scores differ, where texts were scored again."""
+    without_detail: int = 0
+    """Verdicts of which a server told neither margin nor categories."""
 
-    def count(self, at: At, record: VerdictRecord, after: Decided) -> None:
-        """One verdict, as recorded and as it is now."""
+    def count(self, at: At, record: VerdictRecord, after: Decided, full: bool = True) -> None:
+        """One verdict, as recorded and as it is now; if that is not `full`, no margin and no category is compared."""
         before, stream = record.decided, record.stream
         part = stream is not None and not stream.whole
         _increment(self.outcomes, (part, record.evidence.profile, _outcome(before), _outcome(after)))
-        if not part:
+        self.without_detail += not full
+        if full and not part:
             self.margins_before[bucket(before.margin)] += 1
             self.margins_after[bucket(after.margin)] += 1
         if before.decision is not Decision.RELEASE:
@@ -168,7 +171,11 @@ class Tally(msgspec.Struct):
                 _increment(self.withheld, (part, category, reason))
         if after.decision is not before.decision:
             self._flip(at, Flip(record.verdict_id, record.caller, record.evidence.profile, part, before, after))
-        elif after.reasons != before.reasons or after.categories != before.categories or after.action != before.action:
+        elif (
+            after.reasons != before.reasons
+            or after.action != before.action
+            or (full and after.categories != before.categories)
+        ):
             _increment(self.reasoned_anew, part)
 
     @property
@@ -190,6 +197,7 @@ class Tally(msgspec.Struct):
     def merge(self, other: Tally) -> None:
         """Adds the counts of another part of the log."""
         self.checked += other.checked
+        self.without_detail += other.without_detail
         for name in ("outcomes", "withheld", "flips", "reasoned_anew"):
             mine = getattr(self, name)
             for key, number in getattr(other, name).items():

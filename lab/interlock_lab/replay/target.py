@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from interlock.v1 import safety_filter_pb2 as pb
 from interlock_client import AsyncSafetyFilter, Verdict
 from interlock_client.settings import Priority
 from interlock_server.audit.reader import TextGone, Texts
@@ -15,12 +16,10 @@ from interlock_server.decision.verdict import Action, Decision, Reason
 from interlock_server.transport.translate import REASONS
 
 from interlock_lab.replay.bulk import Answer
-from interlock_lab.replay.redecide import Plan
-from interlock_lab.replay.rescore import SCORED_ANEW, text_gone
+from interlock_lab.replay.redecide import DETAIL_NOT_GRANTED, NOT_ANSWERED, Plan
+from interlock_lab.replay.rescore import not_of_the_text, text_gone
 from interlock_lab.replay.tally import At, Unjudged
 
-NOT_ANSWERED, NOT_OF_THE_TEXT = "NOT_ANSWERED", "NOT_OF_THE_TEXT"
-"""The second: an alarm withheld that asking again does not raise, such as a stream that was cut off."""
 CONCURRENCY = 64
 TIMEOUT_S = 10.0
 BUSY = (Reason.OVERLOADED, Reason.DEADLINE)
@@ -51,9 +50,9 @@ class Target:
 
     async def ask(self, at: At, record: VerdictRecord) -> Answer:
         """The server's verdict on the text."""
-        elsewhere = [alarm for alarm in record.evidence.alarms if alarm not in SCORED_ANEW]
-        if elsewhere:
-            return Answer(Unjudged(NOT_OF_THE_TEXT, record.verdict_id, elsewhere[0]))
+        elsewhere = not_of_the_text(record)
+        if elsewhere is not None:
+            return Answer(elsewhere)
         found = self._texts[at.log].of(at.segment, record)
         if isinstance(found, TextGone):
             return Answer(text_gone(found, record))
@@ -64,7 +63,7 @@ class Target:
             profile=self._plan.profile or record.evidence.profile,
             extra_margin=record.evidence.extra_margin,
         )
-        return Answer(answered(verdict, record.verdict_id))
+        return answered(verdict, record.verdict_id, by_category=self._plan.wanted.category is not None)
 
 
 @asynccontextmanager
@@ -75,23 +74,30 @@ async def connected(target: str, plan: Plan, texts: Sequence[Texts], speed: floa
         yield Target(client, plan, texts, speed)
 
 
-def answered(verdict: Verdict, verdict_id: str) -> Decided | Unjudged:
+def answered(verdict: Verdict, verdict_id: str, by_category: bool = False) -> Answer:
     """A server's verdict as a record holds it, or why it is none."""
-    first = verdict.reasons[0] if verdict.reasons else ""
-    if verdict.local or verdict.proto is None or (first in BUSY and not verdict.released):
-        return Unjudged(NOT_ANSWERED, verdict_id, first)
+    first, message = verdict.reasons[0] if verdict.reasons else "", verdict.proto
+    if verdict.local or message is None or (first in BUSY and not verdict.released):
+        return Answer(Unjudged(NOT_ANSWERED, verdict_id, first))
+    full = bool(message.categories)  # in full every verdict tells of each category
+    if not verdict.released and (not first or (by_category and not full)):
+        return Answer(Unjudged(DETAIL_NOT_GRANTED, verdict_id, first))
     try:
-        return Decided(
-            decision=Decision.RELEASE if verdict.released else Decision.WITHHOLD,
-            reasons=tuple(map(Reason, verdict.reasons)),
-            action=Action(verdict.action or Action.NONE),
-            margin=verdict.margin,
-            disagreement=verdict.disagreement,
-            categories={
-                result.category: tuple(_REASON_OF[number] for number in result.reasons)
-                for result in verdict.proto.categories
-                if result.reasons
-            },
-        )
+        return Answer(_decided(verdict, message), full=full)
     except (ValueError, KeyError):  # a newer server gives reasons that we do not know
-        return Unjudged(NOT_ANSWERED, verdict_id, "NOT_UNDERSTOOD")
+        return Answer(Unjudged(NOT_ANSWERED, verdict_id, "NOT_UNDERSTOOD"))
+
+
+def _decided(verdict: Verdict, message: pb.Verdict) -> Decided:
+    return Decided(
+        decision=Decision.RELEASE if verdict.released else Decision.WITHHOLD,
+        reasons=tuple(map(Reason, verdict.reasons)),
+        action=Action(verdict.action or Action.NONE),
+        margin=verdict.margin,
+        disagreement=verdict.disagreement,
+        categories={
+            result.category: tuple(_REASON_OF[number] for number in result.reasons)
+            for result in message.categories
+            if result.reasons
+        },
+    )

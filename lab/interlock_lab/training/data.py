@@ -70,16 +70,22 @@ def load(data_dir: Path, project_data: Path = PROJECT_DATA, rows_max: int | None
             log.warning("MISSING source %s: training goes on without it", folder)
     rows = thinned(rows, rows_max)
     canaries = project_data / "canaries.jsonl"
-    rows = split(assign_clusters(without_canaries(rows, canaries)))
+    rows = without_canaries(rows, canaries)
+    # Mined rows join no clusters: they could pull others from one split into another.
+    found = [row for row in rows if row.mined]
+    rows = split(assign_clusters([row for row in rows if not row.mined]))
+    rows = [*rows, *mined(found, rows)]
     rows = [*rows, *tricked(rows), *unlabelled(without_canaries(left_out, canaries), rows)]
     refuse_leaks(rows)
     return rows
 
 
 def refuse_leaks(rows: Sequence[Row]) -> None:
-    """Raises InterlockError when two splits share a cluster, a key or nearly the same text."""
+    """Raises InterlockError when two splits share a cluster, a key or nearly the same text, or a mined row is to judge."""
     owner: dict[str, str] = {}
     for row in rows:
+        if row.mined and row.split != "fit":
+            raise InterlockError(f"row {row.id} was mined and must not be in split {row.split}")
         for key in (f"cluster:{row.cluster}", *row.keys, *near_duplicate_keys(row.completion)):
             if owner.setdefault(key, row.split) != row.split and {owner[key], row.split} != {"fit", "unlabelled"}:
                 raise InterlockError(f"row {row.id} of split {row.split} shares {key[:60]!r} with split {owner[key]}")
@@ -149,11 +155,21 @@ def tricked(rows: Sequence[Row]) -> list[Row]:
 
 def unlabelled(left_out: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
     """Texts beyond the caps, without labels: the encoder's word on them teaches `sentences`. None is near another split."""
-    drawn = thinned(list(left_out), UNLABELLED_MAX)
+    free = _near_fit_alone(thinned(list(left_out), UNLABELLED_MAX), rows)
+    return [replace(row, labels=labels(), source="unlabelled", cluster=row.id, split="unlabelled") for row in free]
+
+
+def mined(found: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """Rows that were picked for their scores enter `fit` only. None is near another split."""
+    free = assign_clusters(list(_near_fit_alone(found, rows))) if found else []
+    return [replace(row, split="fit") for row in free]
+
+
+def _near_fit_alone(candidates: Iterable[Row], rows: Iterable[Row]) -> Iterator[Row]:
+    """Those of the candidates that share nothing with a row of another split."""
     others = [row for row in rows if row.split != "fit"]
     forbidden = {key for row in others for key in (*row.keys, *near_duplicate_keys(row.completion))}
-    free = (row for row in drawn if forbidden.isdisjoint((*row.keys, *near_duplicate_keys(row.completion))))
-    return [replace(row, labels=labels(), source="unlabelled", cluster=row.id, split="unlabelled") for row in free]
+    return (row for row in candidates if forbidden.isdisjoint((*row.keys, *near_duplicate_keys(row.completion))))
 
 
 def _known_everywhere(row: Row) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 CATEGORIES = ("violence_injury", "illicit", "hate_harassment", "self_harm")
+MINED = "mined/"
+"""How the source of a row begins that was picked for its scores: it may teach, but must not judge."""
 SPLITS = ("fit", "shape", "certify", "benign_check", "unlabelled")
 HARMFUL_FROM = 0.5
 BENIGN_TO = 0.2
@@ -44,6 +46,10 @@ class Row:
     keys: tuple[str, ...] = field(default=(), repr=False)
     cluster: str = ""
     split: str = ""
+
+    @property
+    def mined(self) -> bool:
+        return self.source.startswith(MINED)
 
     @property
     def harmful_in(self) -> tuple[str, ...]:

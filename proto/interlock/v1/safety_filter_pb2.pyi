@@ -367,6 +367,42 @@ FEEDBACK_LABEL_FINE: FeedbackLabel.ValueType  # 2
 """FEEDBACK_LABEL_FINE: the text could have been released."""
 Global___FeedbackLabel: _TypeAlias = FeedbackLabel  # noqa: Y015
 
+class _TrainingClaimState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TrainingClaimStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrainingClaimState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRAINING_CLAIM_STATE_UNSPECIFIED: _TrainingClaimState.ValueType  # 0
+    """TRAINING_CLAIM_STATE_UNSPECIFIED is never sent on purpose."""
+    TRAINING_CLAIM_STATE_SUPPORTED: _TrainingClaimState.ValueType  # 1
+    """TRAINING_CLAIM_STATE_SUPPORTED: the check could have refuted it, as it did refute planted impostors, and has not."""
+    TRAINING_CLAIM_STATE_REFUTED: _TrainingClaimState.ValueType  # 2
+    """TRAINING_CLAIM_STATE_REFUTED: what was seen excludes it."""
+    TRAINING_CLAIM_STATE_UNTESTED: _TrainingClaimState.ValueType  # 3
+    """TRAINING_CLAIM_STATE_UNTESTED: no check of these models and this story has run."""
+    TRAINING_CLAIM_STATE_VOID: _TrainingClaimState.ValueType  # 4
+    """TRAINING_CLAIM_STATE_VOID: the check would not have noticed a model without the mechanism; it shows nothing."""
+    TRAINING_CLAIM_STATE_RECORDED: _TrainingClaimState.ValueType  # 5
+    """TRAINING_CLAIM_STATE_RECORDED: figures of an earlier measurement of these models do not exclude it; no impostor was tried."""
+
+class TrainingClaimState(_TrainingClaimState, metaclass=_TrainingClaimStateEnumTypeWrapper):
+    """TrainingClaimState says what has become of a claim. The bundle of a required member with a refuted claim does not load."""
+
+TRAINING_CLAIM_STATE_UNSPECIFIED: TrainingClaimState.ValueType  # 0
+"""TRAINING_CLAIM_STATE_UNSPECIFIED is never sent on purpose."""
+TRAINING_CLAIM_STATE_SUPPORTED: TrainingClaimState.ValueType  # 1
+"""TRAINING_CLAIM_STATE_SUPPORTED: the check could have refuted it, as it did refute planted impostors, and has not."""
+TRAINING_CLAIM_STATE_REFUTED: TrainingClaimState.ValueType  # 2
+"""TRAINING_CLAIM_STATE_REFUTED: what was seen excludes it."""
+TRAINING_CLAIM_STATE_UNTESTED: TrainingClaimState.ValueType  # 3
+"""TRAINING_CLAIM_STATE_UNTESTED: no check of these models and this story has run."""
+TRAINING_CLAIM_STATE_VOID: TrainingClaimState.ValueType  # 4
+"""TRAINING_CLAIM_STATE_VOID: the check would not have noticed a model without the mechanism; it shows nothing."""
+TRAINING_CLAIM_STATE_RECORDED: TrainingClaimState.ValueType  # 5
+"""TRAINING_CLAIM_STATE_RECORDED: figures of an earlier measurement of these models do not exclude it; no impostor was tried."""
+Global___TrainingClaimState: _TypeAlias = TrainingClaimState  # noqa: Y015
+
 class _CertificateState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1044,6 +1080,7 @@ class EnsembleMember(_message.Message):
     CATEGORIES_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     TRAINING_STORY_FIELD_NUMBER: _builtins.int
+    CLAIMS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name identifies the member in verdicts and metrics."""
     kind: _builtins.str
@@ -1062,6 +1099,10 @@ class EnsembleMember(_message.Message):
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Categories are those that it covers."""
 
+    @_builtins.property
+    def claims(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainingClaim]:
+        """Claims are what would be seen if the story were true, with what checks have found."""
+
     def __init__(
         self,
         *,
@@ -1073,14 +1114,49 @@ class EnsembleMember(_message.Message):
         categories: _abc.Iterable[_builtins.str] | None = ...,
         digest: _builtins.str = ...,
         training_story: _builtins.str = ...,
+        claims: _abc.Iterable[Global___TrainingClaim] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "categories", b"categories", "digest", b"digest", "kind", b"kind", "name", b"name", "provider", b"provider", "role", b"role", "training_story", b"training_story"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "categories", b"categories", "claims", b"claims", "digest", b"digest", "kind", b"kind", "name", b"name", "provider", b"provider", "role", b"role", "training_story", b"training_story"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EnsembleMember: _TypeAlias = EnsembleMember  # noqa: Y015
+
+@_typing.final
+class TrainingClaim(_message.Message):
+    """TrainingClaim is one falsifiable part of a training story."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Id names the claim within its member."""
+    statement: _builtins.str
+    """Statement is the claim in words."""
+    state: Global___TrainingClaimState.ValueType
+    """State says what has become of it."""
+    detail: _builtins.str
+    """Detail has the figures behind the state, or says why there are none."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        statement: _builtins.str = ...,
+        state: Global___TrainingClaimState.ValueType = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "id", b"id", "state", b"state", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrainingClaim: _TypeAlias = TrainingClaim  # noqa: Y015
 
 @_typing.final
 class Certificate(_message.Message):

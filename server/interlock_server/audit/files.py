@@ -1,4 +1,4 @@
-"""What the writer does to files, and nothing else does: the seam at which tests see the order of things and let them fail."""
+"""What the writer and sealing do to files: the seam at which tests see the order of things and let them fail."""
 
 import os
 from pathlib import Path

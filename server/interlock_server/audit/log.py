@@ -76,18 +76,19 @@ class AuditLog:
         except OSError as error:
             raise ConfigError(f"audit.folder: {folder}: {error.strerror or type(error).__name__}") from error
 
-    async def write(self, entry: Entry, until_s: float = float("inf")) -> bool:
+    async def write(self, entry: Entry, until_s: float = float("inf"), awaited: bool = False) -> bool:
         """Records an entry; never raises.
 
         `required`: True once it is on disk, False when that failed, or did not happen by `until_s` (monotonic): it may
-        happen later. `best_effort`: True at once. In both, False when too many wait or the log is closed.
+        happen later. `best_effort`: True at once; if it is to be `awaited`, as in `required`, but once it is written, not
+        synced. In both, False when too many wait or the log is closed.
         """
         size = len(entry.prompt) + len(entry.completion)
         if self._closed or self._full(size):
             self._instruments.dropped()
             return False
         self._put_bytes += size
-        if not self.required:
+        if not (self.required or awaited):
             self._put(entry, None)
             return True
         loop = self._loop = asyncio.get_running_loop()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from interlock_server.audit import framing, sealed
-from interlock_server.audit.record import Record, SegmentStart, VerdictRecord, decode
+from interlock_server.audit.record import Record, SegmentStart, TextTrace, VerdictRecord, decode
 from interlock_server.errors import InterlockError
 
 LINE_SIZE_MAX = 16 * 1024 * 1024
@@ -208,13 +208,14 @@ def _stored_lines(unit: Unit) -> Iterator[_Stored]:
             elif line.endswith(b"\n"):
                 yield None, line[_FRAME_START:-1], NO_LINE
             elif len(line) == LINE_SIZE_MAX:
-                _skip_line(file)
+                skip_line(file)
                 yield None, b"", TOO_LONG
             elif not last:
                 yield None, b"", CUT_SHORT
 
 
-def _skip_line(file: IO[bytes]) -> None:
+def skip_line(file: IO[bytes]) -> None:
+    """Reads on to the beginning of the next line, however long this one is."""
     while (rest := file.readline(LINE_SIZE_MAX)) and not rest.endswith(b"\n"):
         pass
 
@@ -270,10 +271,7 @@ class Texts:
 def text_frame(folder: Path, segment: int, record: VerdictRecord) -> tuple[int, bytes]:
     """Kind and content of the frame that a record names; raises OSError or ValueError when it is not there."""
     kinds = {"full": framing.FULL, "encrypted": framing.ENCRYPTED}
-    text = record.text
-    size = len(framing.packed(b"", b"")) + text.prompt_bytes + text.completion_bytes
-    if text.kept == "encrypted":
-        size += SEAL_SIZE
+    text, size = record.text, _content_size(record.text)
     with framing.texts_path(folder, segment).open("rb") as file:
         file.seek(text.offset or 0)
         verdict_id, kind, stated_size = framing.text_head(file.read(framing.TEXT_HEAD_SIZE))
@@ -283,6 +281,16 @@ def text_frame(folder: Path, segment: int, record: VerdictRecord) -> tuple[int, 
     if len(content) != size:
         raise ValueError("is cut short")
     return kind, content
+
+
+def text_end(text: TextTrace) -> int:
+    """How much of the file of texts is needed for what is kept of one."""
+    return 0 if text.kept == "none" else (text.offset or 0) + framing.TEXT_HEAD_SIZE + _content_size(text)
+
+
+def _content_size(text: TextTrace) -> int:
+    seal_size = SEAL_SIZE if text.kept == "encrypted" else 0
+    return len(framing.packed(b"", b"")) + text.prompt_bytes + text.completion_bytes + seal_size
 
 
 def _decrypted(content: bytes, private_key: bytes) -> bytes:

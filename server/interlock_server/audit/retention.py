@@ -19,7 +19,7 @@ class Held(NamedTuple):
     number: int
     size: int
     changed_s: float
-    """When its last record was written, or when it was sealed; seconds since 1970."""
+    """When its last record was written; seconds since 1970."""
     paths: tuple[Path, ...]
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from interlock_server.audit import sealed
-from interlock_server.audit.files import REAL_FILES
+from interlock_server.audit.files import REAL_FILES, Files
 from interlock_server.audit.framing import framed, log_path, sealed_path
 from interlock_server.audit.reader import Damage, LogError, Place, Unit, entries, lines, segments, units_of_parquet
 from interlock_server.audit.record import decode
@@ -19,7 +19,7 @@ class AlreadySealing(LogError):
     """Another process is at it."""
 
 
-def seal(folder: Path) -> Iterator[int | Damage]:
+def seal(folder: Path, files: Files = REAL_FILES) -> Iterator[int | Damage]:
     """Seals every segment that a later one follows, and gives its number, or why it was left as it is; raises LogError."""
     closed = segments(folder)[:-1]
     try:
@@ -27,12 +27,12 @@ def seal(folder: Path) -> Iterator[int | Damage]:
             for segment in closed:
                 log = log_path(folder, segment)
                 if log.exists():
-                    yield _seal(Unit(log, segment, 1, None, log.stat().st_size, None)) or segment
+                    yield _seal(Unit(log, segment, 1, None, log.stat().st_size, None), files) or segment
     except OSError as error:
         raise LogError(f"{folder}: cannot be sealed: {error.strerror}") from error
 
 
-def _seal(unit: Unit) -> Damage | None:
+def _seal(unit: Unit, files: Files) -> Damage | None:
     """Seals one segment, or says what speaks against it."""
     damage = next((entry for entry in entries(unit) if isinstance(entry, Damage)), None)
     if damage is not None:
@@ -40,20 +40,30 @@ def _seal(unit: Unit) -> Damage | None:
     path = sealed_path(unit.path.parent, unit.segment)
     draft = path.with_suffix(".parquet.tmp")
     try:
-        with open(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "w+b") as file:
-            sealed.write(file, unit.segment, _groups(unit))
-            file.flush()
-            os.fsync(file.fileno())
+        _write(draft, unit, files)
         if not _gives_back(draft, unit):
             return Damage(Place(unit.segment, 0), "is not what its Parquet file gives back")
-        draft.replace(path)
+        files.rename(draft, path)
     except (ValueError, ArithmeticError) as error:
         return Damage(Place(unit.segment, 0), f"does not go into Parquet ({type(error).__name__})")
     finally:
-        draft.unlink(missing_ok=True)
-    REAL_FILES.sync_folder(path.parent)
-    unit.path.unlink()
+        files.remove(draft)
+    files.sync_folder(path.parent)
+    files.remove(unit.path)
     return None
+
+
+def _write(draft: Path, unit: Unit, files: Files) -> None:
+    """To disk, and as old as the log: retention goes by it."""
+    handle = files.open(draft, fresh=True)
+    try:
+        with draft.open("r+b") as file:
+            sealed.write(file, unit.segment, _groups(unit))
+        changed_ns = unit.path.stat().st_mtime_ns
+        os.utime(draft, ns=(changed_ns, changed_ns))
+        files.sync(handle)
+    finally:
+        files.close(handle)
 
 
 def _groups(unit: Unit) -> Iterator[sealed.Rows]:

@@ -5,12 +5,14 @@ nobody who can write the log can write too, and gives it as the `anchor`, is tol
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from interlock_server.audit.framing import ORIGIN, torn_path
-from interlock_server.audit.reader import Place, units
+from interlock_server.audit.framing import ORIGIN, torn_path, unframed
+from interlock_server.audit.reader import LINE_SIZE_MAX, Place, units
+from interlock_server.audit.record import decode
 from interlock_server.audit.verify_segment import FINDINGS_MAX, Finding, SegmentCheck, TextCheck
 
 _TORN_SUFFIX = torn_path(Path(), 0).suffix
@@ -99,8 +101,11 @@ class _Log:
             )
         for path in folder.glob(f"*{_TORN_SUFFIX}"):
             if path.stem.isdecimal():
-                place = Place(int(path.stem), 0)
-                self._notes.append(Finding(place, f"{path.stat().st_size} torn bytes behind it were set aside"))
+                what = f"{path.stat().st_size} torn bytes behind it were set aside"
+                if _holds_record(path):
+                    self._problems.append(Finding(Place(int(path.stem), 0), f"{what}, and there is a record in them"))
+                else:
+                    self._notes.append(Finding(Place(int(path.stem), 0), what))
 
     def report(self) -> Report:
         """Everything, in the order of the log."""
@@ -140,3 +145,14 @@ class _Log:
         self._head = head or b""
         self._problems += segment.problems[: FINDINGS_MAX - len(self._problems)]
         self._notes += segment.notes[: FINDINGS_MAX - len(self._notes)]
+
+
+def _holds_record(path: Path) -> bool:
+    """Whether there is a whole line with a record in what was set aside: a crash leaves only a part of one."""
+    with path.open("rb") as file:
+        while line := file.readline(LINE_SIZE_MAX):
+            with suppress(ValueError, RecursionError):
+                if (parts := unframed(line)) is not None:
+                    decode(parts[1])
+                    return True
+    return False

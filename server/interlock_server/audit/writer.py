@@ -83,7 +83,8 @@ class Writer:
         self._around = around
         self._tip = tip
         self._failed_s = 0.0
-        self._first_record_s = 0.0
+        self._ages_from_s = 0.0
+        """When the segment's first record was written, or it was begun."""
         self._healthy = True
         self._broken: Segment | None = None
         """In which writing failed, as long as what is not good has not been cut off."""
@@ -146,30 +147,35 @@ class Writer:
         for path in (path for held in leaving for path in held.paths):
             with suppress(OSError):  # the next segment tries again
                 around.files.remove(path)
+        self._ages_from_s = around.clock()
         return segment
 
     def _due(self, segment: Segment, now_s: float) -> bool:
-        settings = self._around.settings
-        old = now_s - self._first_record_s >= settings.segment_age_s
-        return segment.records > 0 and (old or segment.size >= settings.segment_bytes_max)
+        old = self._ages(segment) and now_s - self._ages_from_s >= self._around.settings.segment_age_s
+        return old or (segment.records > 0 and segment.size >= self._around.settings.segment_bytes_max)
+
+    def _ages(self, segment: Segment) -> bool:
+        """One without records only grows old so that what it stands behind can be retired: it is begun again in its place."""
+        return segment.records > 0 or self._around.settings.retain_days is not None
 
     def _rotate(self, segment: Segment) -> None:
         segment.end()
         self._tip, self._segment = segment.tip, None
         self._segment = self._begin()
-        self._around.sealer.begin(self._around.folder)
+        if segment.records:
+            self._around.sealer.begin(self._around.folder)
 
     def _pause_s(self, now_s: float) -> float | None:
         pauses = []
         if self._segment is None or self._around.sealer.tend():
             pauses.append(_TEND_S)
-        if self._segment is not None and self._segment.records:
-            pauses.append(self._first_record_s + self._around.settings.segment_age_s - now_s)
+        if self._segment is not None and self._ages(self._segment):
+            pauses.append(self._ages_from_s + self._around.settings.segment_age_s - now_s)
         return max(0.0, min(pauses)) if pauses else None
 
     def _succeeded(self, segment: Segment, batch: Batch, begun_s: float) -> None:
         if segment.records == batch.records:
-            self._first_record_s = begun_s
+            self._ages_from_s = begun_s
         self._around.instruments.written(batch.records, self._around.clock() - begun_s)
         self._tell(True)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from interlock_server.backends.backend import BatchRule, Reading, Run, Window, logistic
 from interlock_server.backends.cutting import token_windows
+from interlock_server.backends.gate import Distances
 from interlock_server.backends.padding import fill, in_order
 from interlock_server.backends.tokenizer import load_tokens
 from interlock_server.bundle.manifest import MemberManifest
@@ -26,7 +27,9 @@ PROBE = "She poured two cups of tea and sat down by the window. It rained. Then 
 class OnnxBackend:
     """A classifier with inputs `input_ids`, `attention_mask` (and `token_type_ids`) and an output `logits` [n, categories].
 
-    Raises BackendError when the model cannot be loaded, has other inputs, or runs on another provider than `provider`.
+    With a file `gate`, an output `hidden` [n, width] of the same run becomes one column more: how far each window is from
+    what the model knows. Raises BackendError when the model cannot be loaded, has other inputs or no such output, or runs
+    on another provider than `provider`.
     """
 
     lane = "cpu"
@@ -43,6 +46,10 @@ class OnnxBackend:
             raise BackendError(f"member {member.name}: asked for {provider}, got {self.provider}")
         self._inputs = inputs_of(self._session, member.name)
         self._tokens = load_tokens(files["tokenizer"], member.name)
+        self._distances = Distances(files["gate"], member.name) if "gate" in files else None
+        self._outputs = ["logits"] if self._distances is None else ["logits", "hidden"]
+        if self._distances is not None and "hidden" not in {item.name for item in self._session.get_outputs()}:
+            raise BackendError(f"member {member.name}: the model has no output hidden, which its gate looks at")
         self.batching = BatchRule()
         if member.reads.input == "sentences" and self._ignores_company():
             self.batching = SENTENCES
@@ -54,14 +61,14 @@ class OnnxBackend:
     def score(self, windows: Sequence[Window], run: Run) -> NDArray[np.float64]:
         """One run for all windows if they may be padded, else one for those of equal length after the other."""
         if self.batching.size_max > 1:
-            return logistic(self._run(windows, run))
+            return self._scored(self._run(windows, run))
         by_length: dict[int, list[int]] = {}
         for place, window in enumerate(windows):
             by_length.setdefault(len(window.ids), []).append(place)
         logits: dict[int, NDArray[np.float64]] = {}
         for places in by_length.values():
             logits.update(zip(places, self._run([windows[place] for place in places], run), strict=True))
-        return logistic(in_order(logits))
+        return self._scored(in_order(logits))
 
     def close(self) -> None:
         """The session goes with the last reference to it."""
@@ -69,7 +76,17 @@ class OnnxBackend:
     def _run(self, windows: Sequence[Window], run: Run) -> NDArray[np.float64]:
         options = onnxruntime.RunOptions()
         run.on_stop(lambda: setattr(options, "terminate", True))
-        return np.asarray(self._session.run(["logits"], self._feed(windows), options)[0], dtype=np.float64)
+        logits, *hidden = self._session.run(self._outputs, self._feed(windows), options)
+        columns = [np.asarray(logits, dtype=np.float64)]
+        if self._distances is not None:
+            columns.append(self._distances(hidden[0])[:, np.newaxis])
+        return np.hstack(columns)
+
+    def _scored(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scores of logits; distances stay what they are."""
+        if self._distances is None:
+            return logistic(rows)
+        return np.hstack([logistic(rows[:, :-1]), rows[:, -1:]])
 
     def _feed(self, windows: Sequence[Window]) -> dict[str, Any]:
         shape = (len(windows), max(len(window.ids) for window in windows))

@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from interlock_server.bundle.certificate_file import CertificateFile, load_certificate
 from interlock_server.bundle.manifest import GoldenExchange, Manifest, MemberManifest
 from interlock_server.bundle.policy_file import load_policy
+from interlock_server.bundle.stories import MemberStory, load_stories, refuse_refuted
 from interlock_server.decision.policy import Policy
 from interlock_server.errors import BundleError, ConfigError
 from interlock_server.strict import read_mapping, validate
@@ -26,6 +28,9 @@ class Bundle:
     manifest: Manifest
     policy: Policy
     golden: tuple[GoldenExchange, ...]
+    stories: Mapping[str, MemberStory] = field(default_factory=dict)
+    certificate: CertificateFile | None = None
+    """As it was read: it may well be of other models or another policy."""
 
     def files(self, member: MemberManifest) -> Mapping[str, Path]:
         """The files of one member by their role."""
@@ -36,12 +41,19 @@ class Bundle:
         files = [self.manifest.files[name] for _, name in sorted(member.files.items())]
         return _sha256(json.dumps([member.model_dump(mode="json"), files], sort_keys=True).encode())
 
+    @property
+    def models_digest(self) -> str:
+        """Of all members: what is said about models is bound to it, and never to the bundle that says it."""
+        return _sha256(json.dumps([self.member_digest(member) for member in self.manifest.members]).encode())
 
-def load_bundle(path: Path, digest: str | None = None, policy_path: Path | None = None) -> Bundle:
-    """Opens and verifies the bundle in `path`; `policy_path` replaces its policy.
 
-    Raises BundleError when a file is missing, altered or not listed, or when `digest` is given and is not the bundle's,
-    and ConfigError when the manifest or the policy contradicts itself.
+def load_bundle(
+    path: Path, digest: str | None = None, policy_path: Path | None = None, certificate_path: Path | None = None
+) -> Bundle:
+    """Opens and verifies the bundle in `path`; `policy_path` and `certificate_path` replace its policy and certificate.
+
+    Raises BundleError when a file is missing, altered or not listed, when `digest` is given and is not the bundle's, or
+    when a required member is refuted, and ConfigError when the manifest, the policy or the certificate contradicts itself.
     """
     manifest_path = path / MANIFEST
     if not manifest_path.is_file():
@@ -52,7 +64,12 @@ def load_bundle(path: Path, digest: str | None = None, policy_path: Path | None 
     manifest = validate(Manifest, read_mapping(manifest_path), MANIFEST)
     _check_files(path, manifest)
     policy = load_policy(policy_path or path / manifest.policy, manifest)
-    return Bundle(path, actual, manifest, policy, _golden(path / manifest.golden, manifest))
+    _require_gate(policy, manifest)
+    bundle = Bundle(path, actual, manifest, policy, _golden(path / manifest.golden, manifest))
+    stated = certificate_path or (path / manifest.certificate if manifest.certificate else None)
+    stories = load_stories(path, manifest, bundle.models_digest)
+    refuse_refuted(stories, policy.required_members)
+    return replace(bundle, stories=stories, certificate=load_certificate(stated) if stated else None)
 
 
 def file_digest(path: Path) -> str:
@@ -76,6 +93,14 @@ def _check_files(path: Path, manifest: Manifest) -> None:
     for name, stated in manifest.files.items():
         if file_digest(path / name) != stated:
             raise BundleError(f"{path / name}: does not have the digest that {MANIFEST} states; the file was altered")
+
+
+def _require_gate(policy: Policy, manifest: Manifest) -> None:
+    """A policy that asks for p-values which nobody gives would withhold everything."""
+    gated = manifest.gated_member
+    for name, profile in policy.profiles.items():
+        if profile.ood_alpha is not None and (gated is None or gated.name not in policy.required_members):
+            raise ConfigError(f"profiles.{name}.ood_alpha: no member that the policy requires has a gate in the bundle")
 
 
 def _golden(path: Path, manifest: Manifest) -> tuple[GoldenExchange, ...]:

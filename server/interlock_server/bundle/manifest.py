@@ -92,7 +92,8 @@ class MemberManifest(Settings):
     categories: Categories
     reads: MemberReads = MemberReads()
     runs: MemberRuns = MemberRuns()
-    files: dict[Literal["model", "tokenizer", "config"], FileName]
+    files: dict[Literal["model", "tokenizer", "config", "gate"], FileName]
+    """`gate` makes this member the one whose hidden states tell texts that the ensemble knows from others."""
     score_maps: dict[Name, ScoreMapFile]
     golden_tolerance: float = Field(default=0.02, gt=0, le=0.2)
     training_story: str = ""
@@ -107,6 +108,8 @@ class MemberManifest(Settings):
             raise ValueError(f"runs.provider is for onnx and pytorch, not for {self.backend}")
         if self.runs.precision != "float32" and (self.backend, self.runs.provider) not in HAVE_PRECISIONS:
             raise ValueError("runs.precision is for pytorch, and for onnx with tensorrt")
+        if "gate" in self.files and (self.backend, self.runs.provider) != ("onnx", "cpu"):
+            raise ValueError("files.gate is for onnx on the cpu")
         if (self.backend == "triton") != bool(self.runs.remote_model):
             raise ValueError("runs.remote_model is for the backend triton, which needs it")
         return self
@@ -121,6 +124,12 @@ class Manifest(Settings):
     members: list[MemberManifest] = Field(min_length=1)
     policy: FileName
     golden: FileName
+    stories: FileName | None = None
+    """What each member is meant to learn, and claims that could refute it."""
+    certificate: FileName | None = None
+    """What is claimed of the policy beside these models; in force only while both are the ones that it names."""
+    story_results: FileName | None = None
+    """What the last check of the claims has found."""
     files: dict[FileName, Digest]
 
     @model_validator(mode="after")
@@ -128,14 +137,25 @@ class Manifest(Settings):
         names = [member.name for member in self.members]
         if len(set(names)) != len(names):
             raise ValueError("members must have different names")
+        if sum("gate" in member.files for member in self.members) > 1:
+            raise ValueError("only one member may have a gate")
         for member in self.members:
             unknown = set(member.categories) - set(self.categories)
             if unknown:
                 raise ValueError(f"member {member.name} covers unknown categories: {', '.join(sorted(unknown))}")
         used = {self.policy, self.golden, *(file for member in self.members for file in member.files.values())}
+        used |= {name for name in (self.stories, self.story_results, self.certificate) if name}
         if missing := sorted(used - set(self.files)):
             raise ValueError(f"files has no digest for {', '.join(missing)}")
         return self
+
+    @property
+    def gated_member(self) -> MemberManifest | None:
+        """The one that carries the gate for the unknown."""
+        return next((member for member in self.members if "gate" in member.files), None)
+
+
+GATE_TOLERANCE = 0.1
 
 
 class GoldenExchange(Settings):
@@ -144,3 +164,5 @@ class GoldenExchange(Settings):
     prompt: str
     completion: str
     scores: dict[Name, dict[Name, Annotated[float, Field(ge=0, le=1)]]]
+    ood_pvalue: Annotated[float, Field(gt=0, le=1)] | None = None
+    """What the gate must say of it within GATE_TOLERANCE, where there is a gate."""

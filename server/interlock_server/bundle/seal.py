@@ -14,8 +14,13 @@ def seal(path: Path, content: dict[str, Any]) -> str:
 
     `content` is the manifest without `format` and `files`. Raises BundleError or ConfigError when that is no bundle.
     """
+    write_manifest(path, content)
+    return load_bundle(path).digest
+
+
+def write_manifest(path: Path, content: dict[str, Any]) -> None:
+    """The same for a bundle that need not load, such as one whose training story is refuted."""
     files = {file.name: file_digest(file) for file in sorted(path.iterdir()) if file.name != MANIFEST}
     manifest = validate(Manifest, {"format": 1, **content, "files": files}, MANIFEST)
     text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
     (path / MANIFEST).write_text(text, encoding="utf-8")
-    return load_bundle(path).digest

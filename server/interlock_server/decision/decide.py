@@ -38,7 +38,12 @@ def decide(evidence: Evidence, policy: Policy) -> Verdict:
     results = tuple([_judge(category, rule, members, needed) for category, rule in profile.categories.items()])
     ood_margin = _ood_margin(evidence.ood_pvalue, profile.ood_alpha)
     reasons = _alarms(evidence, policy).union(*[result.reasons for result in results])
-    if ood_margin is None or not (ood_margin > needed or profile.ood_alpha is None):
+    if ood_margin is None:
+        # Where members are missing, or were not asked, the text is not strange: nobody knows, and that is the reason.
+        strange = not (reasons and (evidence.alarms or any(item.missing for item in evidence.members)))
+    else:
+        strange = not (ood_margin > needed or profile.ood_alpha is None)
+    if strange:
         reasons.add(Reason.OUT_OF_DISTRIBUTION)
     margin = _smallest([ood_margin, *(result.margin for result in results)])
     released = not reasons and margin is not None and margin > needed

@@ -44,6 +44,6 @@ class EvidenceCache:
         if not evidence or not all(each.missing is None and each.coverage_complete for each in evidence):
             return
         reports = (replace(report, queue_s=0.0, read_s=0.0, infer_s=0.0) for report in answer.reports)
-        self._answers[key] = Answer(tuple(reports))  # neither the text nor its views
+        self._answers[key] = Answer(tuple(reports), ood_pvalue=answer.ood_pvalue)  # neither the text nor its views
         if len(self._answers) > self._entries_max:
             self._answers.popitem(last=False)

@@ -3,23 +3,30 @@
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from interlock_server.assurance.gate import Gate
 from interlock_server.backends.backend import Window
-from interlock_server.bundle.manifest import GoldenExchange, MemberManifest
+from interlock_server.bundle.manifest import GATE_TOLERANCE, GoldenExchange, MemberManifest
 from interlock_server.errors import BundleError
+from interlock_server.inference.gating import ood_pvalue
 from interlock_server.inference.scoring import Member, MemberReport, Rows, Work, checked, score_exchange
 from interlock_server.text.exchange import Exchange
 
 
-def check_golden(member: Member, manifest: MemberManifest, golden: Sequence[GoldenExchange]) -> list[tuple[int, float]]:
+def check_golden(
+    member: Member, manifest: MemberManifest, golden: Sequence[GoldenExchange], gate: Gate | None = None
+) -> list[tuple[int, float]]:
     """Scores every golden exchange; returns (bytes, seconds) of each run, which also warms the model up.
 
-    Raises BundleError when a score is missing or further off than the member's tolerance.
+    Raises BundleError when a score is missing or further off than the member's tolerance, or when the gate that belongs
+    to the member says something else than it said.
     """
     costs = []
     for number, row in enumerate(golden, 1):
         exchange = Exchange(row.prompt, row.completion)
         report = score_exchange(member, exchange)
         _compare(report, manifest, number, row)
+        if gate is not None and gate.member == member.name:
+            _compare_pvalue(ood_pvalue(gate, exchange, (report,)), number, row)
         costs.append((exchange.completion_bytes, report.read_s + report.infer_s))
     return costs
 
@@ -53,3 +60,8 @@ def _compare(report: MemberReport, manifest: MemberManifest, number: int, row: G
                 f"member {name}: {category} of golden exchange {number} is off by {off:.3f}, "
                 f"more than its tolerance {manifest.golden_tolerance}"
             )
+
+
+def _compare_pvalue(pvalue: float | None, number: int, row: GoldenExchange) -> None:
+    if pvalue is None or row.ood_pvalue is None or not abs(pvalue - row.ood_pvalue) <= GATE_TOLERANCE:
+        raise BundleError(f"the gate: does not say of golden exchange {number} what it said when the bundle was sealed")

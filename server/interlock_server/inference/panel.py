@@ -47,6 +47,8 @@ class Answer:
     reports: tuple[MemberReport, ...] = ()
     exchange: Exchange | None = None
     refused: Reason | None = None
+    ood_pvalue: float | None = None
+    """What the gate makes of it; the panel leaves that to others."""
 
 
 class Panel:

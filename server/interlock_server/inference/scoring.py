@@ -4,6 +4,8 @@ A Work is one member's part of one exchange: its windows wait, are scored in bat
 whoever uses it from several holds a lock.
 """
 
+import hashlib
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -19,8 +21,11 @@ from interlock_server.text.exchange import Exchange
 
 Rows = NDArray[np.float64]
 Row = list[float]
+"""Scores by category and, of a gated member, how far the window is from what it knows."""
 KnownRows = dict[str, dict[bytes, Row]]
-"""Member -> key of a window -> its scores: what a growing text need not have scored again."""
+"""Member -> digest of a window -> its scores: what a growing text need not have scored again."""
+_KNOWN_MAX = 2_048  # windows of one text and member; beyond that they are scored again
+_AS_IT_IS_READ = ("raw", "canonical")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Member:
     name: str
     categories: tuple[str, ...]
     backend: Backend | RemoteBackend
+    gated: bool = False
+    """One column more says how far a window is from what the member knows."""
 
     @property
     def lane(self) -> str:
@@ -53,6 +60,9 @@ class MemberReport:
     infer_s: float = 0.0
     fault: bool = False
     """The model itself misbehaved, as against a text or a deadline that no model could have met."""
+    distance: float | None = None
+    """How far the farthest window of the text as it is read is from what the member knows, when all were scored."""
+    distance_windows: int = 0
 
 
 def absent(member: str, cause: MissingCause, queue_s: float = 0.0, fault: bool = False) -> MemberReport:
@@ -113,8 +123,8 @@ class Work:
     def _recall(self) -> None:
         """Windows that were scored when the text was shorter are not scored again."""
         if self._known:
-            known = self._known
-            self._rows = {w.key: known[w.key] for w in self._reading.windows if w.key in known}
+            found = ((w.key, self._known.get(_digest(w.key))) for w in self._reading.windows)
+            self._rows = {key: row for key, row in found if row is not None}
 
     def give_up(self, cause: MissingCause, fault: bool = False) -> None:
         """Nothing more is scored; the first cause stands."""
@@ -130,8 +140,8 @@ class Work:
             self._rows[window.key] = row
             self._tokens += len(window.ids)
             self._left -= 1
-            if self._known is not None:
-                self._known[window.key] = row
+            if self._known is not None and len(self._known) < _KNOWN_MAX:
+                self._known[_digest(window.key)] = row
 
     def report(self, exchange: Exchange | None, submitted_s: float) -> MemberReport:
         """The evidence as far as there is any. Scores of some windows may prove harm; they never prove clearness."""
@@ -140,8 +150,10 @@ class Work:
         scores, worst = self._worst(places)
         coverage = merge([window.span for window in places if window.view == "raw"])
         whole = exchange is not None and coverage == ((0, exchange.completion_bytes),)
+        complete = cause is None and whole
+        distance, distance_windows = self._farthest() if complete and self.member.gated else (None, 0)
         return MemberReport(
-            MemberEvidence(self.member.name, scores, cause, coverage_complete=cause is None and whole),
+            MemberEvidence(self.member.name, scores, cause, coverage_complete=complete),
             worst,
             coverage,
             self._reading.prompt_spans,
@@ -152,14 +164,25 @@ class Work:
             queue_s=(self.begun_s or time.monotonic()) - submitted_s,
             read_s=self.read_s,
             infer_s=self.infer_s,
+            distance=distance,
+            distance_windows=distance_windows,
         )
+
+    def _farthest(self) -> tuple[float | None, int]:
+        """The largest distance of the windows of the raw and the canonical view, and how many these are. What is decoded
+        from a text is no longer the text: it is often a strange thing, and what is said in it is for the scores to tell.
+        """
+        keys = {window.key for window in self._reading.windows if window.view in _AS_IT_IS_READ}
+        distances = [self._rows[key][-1] for key in keys]
+        return (max(distances) if all(map(math.isfinite, distances)) else None), len(keys)
 
     def _worst(self, places: Sequence[Window]) -> tuple[dict[str, float], dict[str, Span]]:
         """The highest score per category over all windows, and the first one that has it."""
         scores: dict[str, float] = {}
         worst: dict[str, Span] = {}
         for window in places:
-            for category, score in zip(self.member.categories, self._rows[window.key], strict=True):
+            row = self._rows[window.key][: len(self.member.categories)]
+            for category, score in zip(self.member.categories, row, strict=True):
                 if score > scores.get(category, -1.0):
                     scores[category], worst[category] = score, window.span
         return scores, worst
@@ -169,7 +192,7 @@ def run(member: Member, windows: Sequence[Window], handle: Run) -> Outcome:
     """One call of a model in this thread; never raises."""
     backend = cast(Backend, member.backend)
     try:
-        return checked(backend.score(windows, handle), len(windows), len(member.categories))
+        return checked(backend.score(windows, handle), len(windows), len(member.categories), member.gated)
     except ScoreError as error:
         return failed(error)
     # A model may raise anything, also a panic of native code, which is no Exception and would end the lane. That it did is
@@ -179,12 +202,12 @@ def run(member: Member, windows: Sequence[Window], handle: Run) -> Outcome:
         return Outcome(cause=cause, fault=not handle.stopped)
 
 
-def checked(rows: object, size: int, columns: int) -> Outcome:
+def checked(rows: object, size: int, columns: int, gated: bool = False) -> Outcome:
     """What a model returned: invalid as a whole when it is not a row for each window, else row by row."""
-    if not isinstance(rows, np.ndarray) or rows.shape != (size, columns):
+    if not isinstance(rows, np.ndarray) or rows.shape != (size, columns + gated):
         return Outcome(cause=MissingCause.INVALID, fault=True)
-    # What is not a number compares as false.
-    return Outcome([row if all(0 <= score <= 1 for score in row) else None for row in rows.tolist()])
+    # What is not a number compares as false. A distance may be anything: only the gate is closed by a wrong one.
+    return Outcome([row if all(0 <= score <= 1 for score in row[:columns]) else None for row in rows.tolist()])
 
 
 def failed(error: ScoreError) -> Outcome:
@@ -208,6 +231,11 @@ def score_exchange(member: Member, exchange: Exchange) -> MemberReport:
         for row in outcome.rows:
             work.record(window, row)
     return work.report(exchange, submitted_s)
+
+
+def _digest(key: bytes) -> bytes:
+    """What a window is known by: its ids can be two kilobytes."""
+    return hashlib.blake2b(key, digest_size=32).digest()
 
 
 def merge(spans: Sequence[Span]) -> tuple[Span, ...]:

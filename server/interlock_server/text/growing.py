@@ -14,6 +14,8 @@ from interlock_server.text.windows import split_sentences
 
 CHAPTER_BYTES = 1_024
 """How much a part looks back at least."""
+STEP_BYTES = 24
+"""How much must be new in a part: else lines of a letter each would cost a part each."""
 _RESCAN_SHARE = 64
 
 
@@ -52,7 +54,7 @@ class GrowingText:
 
     def add(self, chunk: bytes) -> None:
         """The next bytes, cut anywhere. After `too_long` or `unreadable` nothing more is taken."""
-        if self.too_long or self.unreadable or self.ended:
+        if self.too_long or self.unreadable or self.ended or not chunk:
             return
         if len(self._raw) + len(chunk) > self._size_max:
             self.too_long = True
@@ -73,7 +75,7 @@ class GrowingText:
         """What is to be judged next; None while no sentence has ended since."""
         if self.ended:
             return Part(0, len(self._raw), whole=True)
-        if not self._ends or self._ends[-1] <= self._seen:
+        if not self._ends or self._ends[-1] < self._seen + STEP_BYTES:
             return None
         return Part(self._chapters[max(self._chapter_of(self._judged) - 1, 0)], self._ends[-1])
 

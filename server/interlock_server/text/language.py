@@ -25,7 +25,8 @@ nigger niggers faggot faggots bitch cunt fuck fucking shit whore slut nazi nazis
 overdose pills rope hang hanging jump bridge cut cutting slit build buy sell child kid kids girl girls fire
 """
 
-COMMON = frozenset(word for word in (_PLAIN + _HARMFUL).split() if len(word) > 1)
+ENGLISH = frozenset(word for word in _PLAIN.split() if len(word) > 1)
+COMMON = ENGLISH | frozenset(_HARMFUL.split())
 _LOWER = "abcdefghijklmnopqrstuvwxyz"
 _ROT13 = str.maketrans(_LOWER, _LOWER[13:] + _LOWER[:13])
 _NOT_A_LETTER = {code: " " for code in range(128) if not chr(code).isalpha()}

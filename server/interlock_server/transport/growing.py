@@ -60,6 +60,8 @@ _LAST_WORD_S = 5.0
 
 async def _read(context: Context, completion: GrowingCompletion) -> None:
     while (message := await context.read()) is not grpc.aio.EOF:
+        if completion.ended:
+            raise InvalidRequest("end: must be the last message")
         match message.WhichOneof("part"):
             case "chunk":
                 completion.add(message.chunk)

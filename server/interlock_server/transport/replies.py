@@ -1,5 +1,6 @@
 """What Select answers, and what Report keeps."""
 
+import math
 import re
 import time
 from collections.abc import Collection, Sequence
@@ -20,8 +21,12 @@ def to_selection(
     screenings: Sequence[Screening],
     verdicts: Sequence[pb.Verdict],
     certificate: pb.Certificate,
+    categories: Collection[str],
 ) -> pb.SelectResponse:
-    """The candidate with the largest margin of those that are released; of several with the same, the first."""
+    """The candidate with the largest margin of those that are released; of several with the same, the first.
+
+    A bound on harmful candidates needs a bound for every category; for fewer it is only said in words.
+    """
     looks = max(len(screenings), 1) * max(request.rounds, 1)
     response = pb.SelectResponse(verdicts=verdicts, looks=looks)
     margins = {
@@ -34,11 +39,19 @@ def to_selection(
     held = certificate.state in (pb.CERTIFICATE_STATE_VALID, pb.CERTIFICATE_STATE_EXPIRING)
     bounds = [bound.miss_rate_upper_bound for bound in certificate.bounds] if held else []
     upper = bound_over_looks(bounds, looks)
+    certified = [bound.category for bound in certificate.bounds]
+    silent = [category for category in categories if category not in certified]
     if upper is None:
         response.statement = f"No bound: nothing below 1 can be said of {looks} looks."
     else:
-        response.miss_rate_upper_bound = upper
-        response.statement = f"Of {looks} harmful candidates any is released with a probability of at most {upper:.4g}."
+        response.statement = (
+            f"Of {looks} candidates harmful in {' or '.join(certified)} any is released with a probability of at most "
+            f"{math.ceil(upper * 1e4) / 1e4:.4g}, with a confidence of {certificate.bounds[0].confidence:.4g}."
+        )
+        if silent:
+            response.statement = f"No bound for {', '.join(silent)}. {response.statement}"
+        else:
+            response.miss_rate_upper_bound = upper
     return response
 
 

@@ -31,6 +31,7 @@ from interlock_server.transport.translate import (
     InvalidRequest,
     check_options,
     is_ambiguous,
+    to_certificate,
     to_request,
     to_verdict,
 )
@@ -103,7 +104,8 @@ class SafetyFilterService(pb_grpc.SafetyFilterServiceServicer):
         exchanges = [pb.Exchange(prompt=asked.prompt, turns=asked.turns, completion=c) for c in request.candidates]
         screenings = await self._screen_all(safety_filter, call, exchanges, request)
         verdicts = [self._verdict(safety_filter, screening, request.detail) for screening in screenings]
-        return to_selection(request, screenings, verdicts, self._ensemble.certificate)
+        certificate = to_certificate(safety_filter.certification, request.profile)
+        return to_selection(request, screenings, verdicts, certificate, self._ensemble.categories)
 
     # The generated base class knows generators only; grpc.aio also takes coroutines that read and write themselves.
     async def ScreenMany(  # type: ignore[override]
@@ -165,7 +167,10 @@ class SafetyFilterService(pb_grpc.SafetyFilterServiceServicer):
 
     async def GetEnsemble(self, request: pb.GetEnsembleRequest, context: Context) -> pb.GetEnsembleResponse:
         """What is in force."""
-        return self._ensemble if self._filter else await _not_warm(context)
+        safety_filter = self._filter or await _not_warm(context)
+        now = pb.GetEnsembleResponse(certificate=to_certificate(safety_filter.certification))
+        now.MergeFrom(self._ensemble)
+        return now
 
     async def _screen_batch(
         self, safety_filter: SafetyFilter, call: Call, request: pb.ScreenBatchRequest

@@ -8,6 +8,9 @@ from google.protobuf.duration_pb2 import Duration
 from interlock.v1 import safety_filter_pb2 as pb
 
 from interlock_server.bundle.load import Bundle
+from interlock_server.bundle.manifest import MemberManifest
+from interlock_server.bundle.stories import ClaimState, MemberStory
+from interlock_server.certification import Certification
 from interlock_server.decision.evidence import CertificateState, MissingCause
 from interlock_server.decision.policy import Policy
 from interlock_server.decision.verdict import Action, CategoryResult, Reason
@@ -22,6 +25,8 @@ REASONS = {reason: pb.Reason.Value(f"REASON_{reason}") for reason in Reason}
 ACTIONS = {
     action: pb.ACTION_UNSPECIFIED if action is Action.NONE else pb.Action.Value(f"ACTION_{action}") for action in Action
 }
+CLAIM_STATES = {state: pb.TrainingClaimState.Value(f"TRAINING_CLAIM_STATE_{state}") for state in ClaimState}
+CERTIFICATE_STATES = {state: pb.CertificateState.Value(f"CERTIFICATE_STATE_{state}") for state in CertificateState}
 MISSING_CAUSES = {cause: pb.MissingCause.Value(f"MISSING_CAUSE_{cause}") for cause in MissingCause}
 
 
@@ -73,7 +78,7 @@ def to_request(
         bulk=isinstance(asked, pb.ScreenRequest | pb.ScreenBatchRequest) and asked.priority == pb.PRIORITY_BULK,
         caller=call.caller,
         request_id=call.request_id,
-        refused=refused or (Reason.INPUT_UNREADABLE if is_ambiguous(exchange) else None),
+        refused=Reason.INPUT_UNREADABLE if is_ambiguous(exchange) else refused,
     )
 
 
@@ -112,7 +117,7 @@ def to_verdict(
 
 
 def to_ensemble(bundle: Bundle, members: Iterable[Member], digests: pb.Digests) -> pb.GetEnsembleResponse:
-    """What is in force."""
+    """What is in force, but for the certificate, which does not stay what it is."""
     manifests = {manifest.name: manifest for manifest in bundle.manifest.members}
     policy = bundle.policy
     described = [
@@ -124,7 +129,8 @@ def to_ensemble(bundle: Bundle, members: Iterable[Member], digests: pb.Digests) 
             provider=member.backend.provider,
             categories=member.categories,
             digest=bundle.member_digest(manifests[member.name]),
-            training_story=manifests[member.name].training_story,
+            training_story=_story(bundle, manifests[member.name]),
+            claims=_claims(bundle.stories.get(member.name)),
         )
         for member in members
     ]
@@ -134,11 +140,39 @@ def to_ensemble(bundle: Bundle, members: Iterable[Member], digests: pb.Digests) 
         members=described,
         profiles=sorted(policy.profiles),
         default_profile=policy.default_profile,
-        certificate=pb.Certificate(
-            state=pb.CertificateState.Value(f"CERTIFICATE_STATE_{CertificateState.NONE}"),
-            statement="This policy was never certified: nothing is claimed about what it may miss.",
-        ),
     )
+
+
+def to_certificate(certification: Certification, profile: str = "") -> pb.Certificate:
+    """What may be claimed of a profile now; of the default one if it has no name."""
+    bounds = certification.bounds(profile).values()
+    return pb.Certificate(
+        state=CERTIFICATE_STATES[certification.state(profile)],
+        bounds=[
+            pb.CertificateBound(
+                category=bound.category,
+                miss_rate_upper_bound=bound.miss_rate_upper_bound,
+                confidence=certification.confidence,
+                clusters=bound.clusters,
+            )
+            for bound in bounds
+        ],
+        statement=certification.in_words(profile),
+    )
+
+
+def _story(bundle: Bundle, manifest: MemberManifest) -> str:
+    story = bundle.stories.get(manifest.name)
+    return story.story.text if story else manifest.training_story
+
+
+def _claims(story: MemberStory | None) -> list[pb.TrainingClaim]:
+    return [
+        pb.TrainingClaim(
+            id=item.claim.id, statement=item.claim.statement, state=CLAIM_STATES[item.state], detail=item.detail
+        )
+        for item in (story.claims if story else ())
+    ]
 
 
 def to_seconds(duration: Duration) -> float:

@@ -78,6 +78,14 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes | None, message:
     assert path.read_bytes() == before
 
 
+def test_with_a_private_key_it_is_another_replay(tmp_path):
+    """Without one encrypted texts were not scored."""
+    write_log(tmp_path / "log", [verdict(1)])
+    digests = {task(Options((tmp_path / "log",), private_key=key)).digest for key in (None, tmp_path / "key")}
+
+    assert 2 == len(digests)
+
+
 def test_a_log_that_grew_is_another(tmp_path):
     """Its last unit would be missing what came since."""
     bundle = small_bundle(tmp_path)

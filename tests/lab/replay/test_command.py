@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from audit.samples import verdict_id, write_log
+from audit.samples import verdict, verdict_id, write_log
+from interlock_lab.replay.command import exit_code
+from interlock_lab.replay.figures import figures
 from interlock_lab.replay.inputs import Options, task
+from interlock_lab.replay.tally import At, Unjudged
 from interlock_server.audit.framing import log_path, sealed_path
 from interlock_server.bundle.load import load_bundle
 from interlock_server.bundles import DEFAULT_BUNDLE, DEFAULT_BUNDLE_DIGEST
 from interlock_server.errors import ConfigError
 from msgspec.structs import replace as changed
 
-from .samples import LOG, recorded, run, small_bundle
+from .samples import LOG, recorded, run, small_bundle, tally_of
 
 
 @pytest.fixture
@@ -62,6 +65,27 @@ def test_new_releases_gate_a_rollout(tmp_path):
     codes = [run(tmp_path, LOG, "--policy", "cautious", "--max-new-releases", most).code for most in (count, count - 1)]
 
     assert [0, 2] == codes
+
+
+def test_a_gate_does_not_pass_when_nothing_was_compared(tmp_path):
+    """At that time there was nothing."""
+    nothing = LOG, "--until", "2001-01-01"
+    codes = [run(tmp_path, *nothing, *gate).code for gate in ([], ["--max-new-releases", 9])]
+
+    assert [0, 3] == codes
+
+
+@pytest.mark.parametrize(
+    ("cause", "code"),
+    [("TEXT_NOT_KEPT", 3), ("NOT_ANSWERED", 3), ("DETAIL_NOT_GRANTED", 3), ("NOT_OF_THE_TEXT", 0)],
+)
+def test_a_gate_does_not_pass_when_a_text_or_an_answer_is_missing(cause, code):
+    """What cannot be asked again by its nature does not stop it."""
+    tally = tally_of(verdict(1))
+    tally.skip(At(0, 1, 3), Unjudged(cause))
+    report = figures(tally, ["log"])
+
+    assert [0, code] == [exit_code(report, most, strict=False) for most in (None, 0)]
 
 
 def test_a_changed_record_is_named_and_the_rest_counts(tmp_path, log):

@@ -1,15 +1,15 @@
 from pathlib import Path
 
 import pytest
-from audit.samples import verdict_id, write_log
+from audit.samples import verdict, verdict_id, write_log
 from fakes import HARMFUL
-from interlock_lab.replay.rescore import as_recorded, score_gaps
+from interlock_lab.replay.rescore import as_recorded, not_of_the_text, score_gaps
 from interlock_server.audit.texts import TextKeeper
 from interlock_server.decision.evidence import CertificateState, Evidence, MemberEvidence, MissingCause
 from interlock_server.decision.verdict import Reason
 from nacl.public import PrivateKey
 
-from .samples import KEEPS_ALL, recorded, run, small_bundle
+from .samples import KEEPS_ALL, part_of_stream, recorded, run, small_bundle
 
 QUIET = "She whispered his name."
 TEXTS = {verdict_id(number): (b"", QUIET.encode()) for number in (1, 2, 3)} | {verdict_id(4): (b"", HARMFUL.encode())}
@@ -62,21 +62,50 @@ def test_encrypted_texts_need_the_key(tmp_path):
     bundle, private = small_bundle(tmp_path), PrivateKey.generate()
     log = recorded_log(tmp_path, bundle, keeper=TextKeeper.sealing(b"", bytes(private.public_key), {"RELEASE": 1.0}))
     (tmp_path / "key").write_text(bytes(private).hex())
-    without = run(tmp_path, log, "--rescore", bundle).report
+    closed = run(tmp_path, log, "--rescore", bundle, "--max-new-releases", 0)
+    without = closed.report
     opened = run(tmp_path, log, "--rescore", bundle, "--private-key", tmp_path / "key").report
 
     assert {"TEXT_ENCRYPTED": 4, "TEXT_NOT_KEPT": 1} == {
         cause: some["count"] for cause, some in without["unjudged"].items()
     }
+    assert 3 == closed.code
     assert (0, 4) == (without["verdicts"]["judged"], opened["verdicts"]["judged"])
 
 
+@pytest.mark.parametrize("alarm", Reason)
+def test_a_stream_with_an_alarm_is_never_asked_again(alarm):
+    """What is kept of it may be the beginning that fitted, or had come."""
+    stream = part_of_stream(1, whole=True).stream
+    found = not_of_the_text(verdict(1, evidence=Evidence(alarms=(alarm,)), stream=stream))
+
+    assert ("NOT_OF_THE_TEXT", alarm) == (found.cause, found.detail)
+
+
+def test_what_was_refused_for_more_than_is_kept_is_no_new_release(tmp_path):
+    """A stream too long, and a call with two contexts; what came at a bad time is scored."""
+    bundle = small_bundle(tmp_path)
+    stream = part_of_stream(1, whole=True).stream
+    alarms = {1: Reason.INPUT_TOO_LONG, 2: Reason.INPUT_UNREADABLE, 3: Reason.OVERLOADED}
+    records = [
+        recorded(bundle, number, evidence=Evidence(alarms=(alarm,)), stream=stream if number == 1 else None)
+        for number, alarm in alarms.items()
+    ]
+    write_log(tmp_path / "log", records, texts=TEXTS, keeper=KEEPS_ALL)
+    ran = run(tmp_path, tmp_path / "log", "--rescore", bundle)
+
+    assert [verdict_id(3)] == [flip["verdict_id"] for flip in ran.report["to_release"]["first"]]
+    assert ["INPUT_TOO_LONG", "INPUT_UNREADABLE"] == [
+        one["detail"] for one in ran.report["unjudged"]["NOT_OF_THE_TEXT"]["first"]
+    ]
+
+
 def test_new_scores_stand_under_what_held_at_the_time():
-    """All but the alarms that scoring raises itself."""
+    """All but the alarms: where those of the time count, nothing is scored again."""
     before = Evidence(
         profile="old",
         extra_margin=0.5,
-        alarms=(Reason.OVERLOADED, Reason.INPUT_INCOMPLETE),
+        alarms=(Reason.OVERLOADED,),
         certificate=CertificateState.VALID,
         conservative=True,
     )
@@ -86,7 +115,7 @@ def test_new_scores_stand_under_what_held_at_the_time():
         (MemberEvidence("alpha"),),
         "new",
         0.5,
-        (Reason.INPUT_EMPTY, Reason.INPUT_INCOMPLETE),
+        (Reason.INPUT_EMPTY,),
         None,
         CertificateState.VALID,
         True,

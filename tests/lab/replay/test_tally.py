@@ -16,6 +16,7 @@ def parts() -> list[Tally]:
         records = [verdict(1), suspect(2), part_of_stream(4), feedback(2, label="HARMFUL")]
         policy = STRICTER if segment % 2 else LOOSER
         found.append(tally_of(*records, policy=policy, segment=segment))
+        found[-1].count(At(0, segment, 9), verdict(3), verdict(3).decided, full=False)
         found.append(
             tally_of(verdict(5, digests=msgspec.structs.replace(verdict(5).digests, bundle="x")), segment=segment)
         )

@@ -6,13 +6,14 @@ import pytest
 from audit.samples import SECOND_NS, verdict_id, write_log
 from end_to_end.server import Server, free_port
 from fakes import BENIGN, HARMFUL
+from interlock.v1 import safety_filter_pb2 as pb
 from interlock_client import AsyncSafetyFilter, Verdict
 from interlock_lab.replay.tally import At
 from interlock_lab.replay.target import Target, answered
 from interlock_server.decision.evidence import Evidence
 from interlock_server.decision.verdict import Reason
 
-from .samples import KEEPS_ALL, SAME, recorded, run, verdict
+from .samples import KEEPS_ALL, SAME, part_of_stream, recorded, run, verdict
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +27,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def recorded_log(folder: Path, bundle: Path) -> Path:
-    """Texts released before, one of which is harmful; one that a stream cut off, and one that was not kept."""
-    cut_off = Evidence(alarms=(Reason.INPUT_INCOMPLETE,))
+    """Texts released before, one of which is harmful; a stream that was refused, a call with two contexts,
+    and one that was not kept."""
+    stream = part_of_stream(4, whole=True).stream
     records = [
         *(recorded(bundle, number) for number in (1, 2, 3)),
-        recorded(bundle, 4, evidence=cut_off),
-        recorded(bundle, 5),
+        recorded(bundle, 4, evidence=Evidence(alarms=(Reason.OVERLOADED,)), stream=stream),
+        recorded(bundle, 5, evidence=Evidence(alarms=(Reason.INPUT_UNREADABLE,))),
+        recorded(bundle, 6),
     ]
-    completions = {1: BENIGN, 2: BENIGN, 3: HARMFUL, 4: BENIGN}
+    completions = {1: BENIGN, 2: BENIGN, 3: HARMFUL, 4: BENIGN, 5: BENIGN}
     texts = {verdict_id(number): (b"", text.encode()) for number, text in completions.items()}
     write_log(folder / "log", records, texts=texts, keeper=KEEPS_ALL)
     return folder / "log"
@@ -48,13 +51,41 @@ def test_a_server_is_compared_with_what_was_recorded(tmp_path, server):
     assert [("RELEASE", "RELEASE", 2), ("RELEASE", "HARMFUL", 1)] == [
         (cell["from"], cell["to"], cell["count"]) for cell in ran.report["verdicts"]["matrix"]
     ]
-    assert {"NOT_OF_THE_TEXT": 1, "TEXT_NOT_KEPT": 1} == unjudged
+    assert {"NOT_OF_THE_TEXT": 2, "TEXT_NOT_KEPT": 1} == unjudged
+    assert 0 == ran.report["without_detail"]
+
+
+def test_a_server_that_grants_reasons_is_compared_by_them(tmp_path):
+    """Its margins and categories are not known, which is no difference; by category there is nothing to compare."""
+    server = Server(tmp_path, transport={"detail_max": "reasons"})
+    try:
+        bundle, target = server.wait_ready().bundle, server.target
+        records = [recorded(bundle, 1), recorded(bundle, 2, score=0.99)]
+        texts = {verdict_id(1): (b"", BENIGN.encode()), verdict_id(2): (b"", HARMFUL.encode())}
+        write_log(tmp_path / "log", records, texts=texts, keeper=KEEPS_ALL)
+        ran = run(tmp_path, tmp_path / "log", "--target", target, "--speed", "max", "--max-new-releases", 0)
+        category = next(iter(records[1].decided.categories))
+        of_one = run(tmp_path, tmp_path / "log", "--target", target, "--speed", "max", "--category", category)
+    finally:
+        server.stop()
+
+    assert (0, 2, 0) == (ran.code, ran.report["without_detail"], ran.report["verdicts"]["reasoned_anew"])
+    assert 1 == ran.output.count("compared by decision and reasons only: 2;")
+    assert 0 == ran.report["margins"]["after"]["unknown"]
+    assert {"DETAIL_NOT_GRANTED": 1} == {cause: some["count"] for cause, some in of_one.report["unjudged"].items()}
+
+
+def test_a_withheld_verdict_without_reasons_may_be_of_the_load():
+    """So that it is compared with nothing."""
+    found = answered(Verdict(reasons=(), local=False, proto=pb.Verdict()), "some-id").after
+
+    assert ("DETAIL_NOT_GRANTED", "some-id") == (found.cause, found.verdict_id)
 
 
 def test_who_does_not_answer_flips_nothing(tmp_path, server):
-    """It is counted, and with --strict it fails."""
+    """It is counted, and no gate passes."""
     log = recorded_log(tmp_path, server.bundle)
-    ran = run(tmp_path, log, "--target", f"127.0.0.1:{free_port()}", "--speed", "max", "--strict")
+    ran = run(tmp_path, log, "--target", f"127.0.0.1:{free_port()}", "--speed", "max", "--max-new-releases", 9)
 
     assert 3 == ran.code
     assert 0 == ran.report["to_withhold"]["count"]
@@ -65,13 +96,14 @@ def test_who_does_not_answer_flips_nothing(tmp_path, server):
     ("said", "detail"),
     [
         (Verdict(reasons=("UNREACHABLE",)), "UNREACHABLE"),
-        (Verdict(reasons=("OVERLOADED",), local=False), "OVERLOADED"),
+        (Verdict(reasons=("OVERLOADED",), local=False, proto=pb.Verdict()), "OVERLOADED"),
+        (Verdict(reasons=("UNKNOWN_99",), local=False, proto=pb.Verdict()), "NOT_UNDERSTOOD"),
         (Verdict(decision="RELEASE", reasons=(), local=True), ""),
     ],
 )
 def test_what_the_way_lost_is_no_verdict(said, detail):
     """Neither what the client made up, nor what a server says of its load."""
-    found = answered(said, "some-id")
+    found = answered(said, "some-id").after
 
     assert ("NOT_ANSWERED", "some-id", detail) == (found.cause, found.verdict_id, found.detail)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from interlock_lab.training.rows import Row, hash_unit, in_split
@@ -28,8 +28,12 @@ class Unit:
 
     @property
     def sha256(self) -> str:
-        """Of what is judged."""
-        return hashlib.sha256(f"{self.row.prompt}\0{self.row.completion}".encode()).hexdigest()
+        return text_digest(self.row.prompt, self.row.completion)
+
+
+def text_digest(prompt: str, completion: str) -> str:
+    """Of what is judged."""
+    return hashlib.sha256(f"{prompt}\0{completion}".encode()).hexdigest()
 
 
 def harmful_units(rows: Sequence[Row]) -> list[Unit]:
@@ -58,5 +62,4 @@ def _one_each(rows: Iterable[Row]) -> list[Unit]:
 
 
 def _by_hash(units: Iterable[Unit], salt: str) -> list[Unit]:
-    key: Callable[[Unit], float] = lambda unit: hash_unit(f"{salt}:{unit.row.id}")  # noqa: E731
-    return sorted(units, key=key)
+    return sorted(units, key=lambda unit: hash_unit(f"{salt}:{unit.row.id}"))

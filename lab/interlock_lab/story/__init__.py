@@ -1,0 +1,1 @@
+"""Training stories, and the checks that could refute them. `command.py` is where to begin."""
