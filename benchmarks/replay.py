@@ -8,6 +8,7 @@ The same policy must give the same verdicts, all of them.
 """
 
 import json
+import os
 import platform
 import random
 import sys
@@ -32,6 +33,7 @@ from interlock_server.bundles import DEFAULT_BUNDLE
 from interlock_server.decision.decide import decide
 from interlock_server.decision.evidence import Evidence, MemberEvidence
 
+REPEATED = 6
 RECORDS, KINDS, ROUNDS = 100_000, 2_000, 3
 WITHHELD_SHARE = 0.1
 
@@ -51,12 +53,14 @@ def main() -> None:
                 assert list(seal(log)) == [1]
             for name, plan in plans.items():
                 figures[f"{kind}, {name}"] = measured(log, plan, must_agree=plan is same)
+        wall = {str(workers): on_all_cores(log, same, workers) for workers in (1, os.cpu_count() or 1)}
     result = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "records": RECORDS,
         "bytes_per_record": round(size / RECORDS),
         "records_per_second_and_core": figures,
+        "records_per_second_by_workers": wall,
     }
     path = Path(__file__).parent / "results" / "replay.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
@@ -76,6 +80,16 @@ def measured(log: Path, plan: Plan, must_agree: bool) -> int:
         assert (tally.records, tally.damage.count, tally.irreproducible.count) == (RECORDS, 0, 0)
         assert not must_agree or (tally.checked, tally.flipped.count) == (RECORDS, 0)
     return round(RECORDS / best_s)
+
+
+def on_all_cores(log: Path, plan: Plan, workers: int) -> int:
+    """Records per second of wall clock, the starting of processes included, over the sealed log read several times."""
+    found = units(log) * REPEATED
+    begun_s = time.perf_counter()
+    tally = Tally()
+    for _, part in local([(number, Job(0, unit)) for number, unit in enumerate(found)], plan, workers=workers):
+        tally.merge(part)
+    return round(tally.records / (time.perf_counter() - begun_s))
 
 
 def records(bundle: Bundle) -> Iterator[VerdictRecord]:

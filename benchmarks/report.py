@@ -184,7 +184,11 @@ def replay(result: Mapping[str, Any]) -> str:
     """Records per second and core."""
     found = result["records_per_second_and_core"].items()
     rates = ", ".join(f"{value:,} ({name})" for name, value in found)
-    return f"Deciding {result['records']:,} records again, per second and core: {rates}."
+    walls = " and ".join(f"{value:,} with {count}" for count, value in result["records_per_second_by_workers"].items())
+    return (
+        f"Deciding {result['records']:,} records again, per second of CPU and core: {rates}. "
+        f"By the clock and the number of processes, their start included: {walls}."
+    )
 
 
 def gpu(result: Mapping[str, Any]) -> list[str]:
