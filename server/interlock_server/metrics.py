@@ -168,101 +168,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-
-        def counter(name: str, text: str, *labels: str) -> Labelled[Counter]:
-            return Labelled(Counter(name, text, labels, registry=self.registry))
-
-        def gauge(name: str, text: str, *labels: str) -> Labelled[Gauge]:
-            return Labelled(Gauge(name, text, labels, registry=self.registry))
-
-        def histogram(name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
-            made = Histogram(name, text, labels, bounds)
-            self.registry.register(made)
-            return made
-
-        self.verdicts = counter("interlock_verdicts", "Verdicts by decision and first reason.", "decision", "reason")
-        self.withheld = counter("interlock_withheld", "Withheld verdicts by category and reason.", "category", "reason")
-        self.dissent = counter("interlock_dissent", "A member was not clear while another was.", "member", "category")
-        self.missing = counter("interlock_missing", "Members without complete evidence.", "member", "cause")
-        self.screen_seconds = histogram("interlock_screen_seconds", "Time to a verdict.", SECONDS, "rpc", "decision")
-        self.member_seconds = histogram("interlock_member_seconds", "Time of a member.", SECONDS, "member", "phase")
-        self.batch_size = histogram("interlock_batch_size", "Windows in a call of a model.", BATCH_SIZES, "member")
-        self.batch_tokens = histogram(
-            "interlock_batch_tokens", "Tokens in a call of a model, with padding.", BATCH_TOKENS, "member"
-        )
-        self.run_cost_base_seconds = gauge(
-            "interlock_run_cost_base_seconds", "Learned: what a call of a model takes at least.", "member"
-        )
-        self.run_cost_seconds_per_token = gauge(
-            "interlock_run_cost_seconds_per_token", "Learned: what each token of a call adds.", "member"
-        )
-        self.margin = histogram("interlock_margin", "Margins of verdicts, in nats.", NATS).labels()
-        self.ood_pvalue = histogram(
-            "interlock_ood_pvalue", "How ordinary texts are, as p-values of the gate for the unknown.", PVALUES
-        ).labels()
-        self.disagreement = histogram("interlock_disagreement", "Spread of the members, in nats.", NATS).labels()
-        self.member_score = histogram("interlock_member_score", "Scores of members.", SCORES, "member", "category")
-        self.tokens_scored_per_input_token = histogram(
-            "interlock_tokens_scored_per_input_token",
-            "Tokens that a member scored, with prompts, overlaps and further views, for each token of the text.",
-            TOKENS_PER_TOKEN,
-            "member",
-        )
-        self.text_views = counter("interlock_text_views", "Completions in which there was such a view.", "view")
-        self.enforcement_observed = counter(
-            "interlock_enforcement_observed", "Withheld verdicts that callers ignore."
-        ).labels()
-        self.shadow_flips = counter(
-            "interlock_shadow_flips", "What shadow policies would have said, by what was said.", "policy", "from", "to"
-        )
-        self.stream_parts = counter("interlock_stream_parts", "Verdicts on parts of growing texts.", "decision")
-        self.stream_retractions = counter(
-            "interlock_stream_retractions", "Streams that were withheld after bytes of them had been released."
-        ).labels()
-        self.stream_retracted_bytes = counter(
-            "interlock_stream_retracted_bytes", "Bytes that were released of streams which were withheld in the end."
-        ).labels()
-        self.streams_active = gauge("interlock_streams_active", "Completions that are being written.").labels()
-        self.stream_held_bytes = gauge(
-            "interlock_stream_held_bytes", "Bytes of growing completions that are not released."
-        ).labels()
-        self.audit_records = counter("interlock_audit_records", "Records by what became of them.", "result")
-        self.audit_commit_seconds = histogram(
-            "interlock_audit_commit_seconds", "Time to write a group of records.", SECONDS
-        ).labels()
-        self.audit_queue = gauge("interlock_audit_queue", "Records that wait to be written.").labels()
-        self.audit_healthy = gauge("interlock_audit_healthy", "0 while records cannot be written.").labels()
-        self.queue_depth = gauge("interlock_queue_depth", "Jobs that wait for a lane.", "lane")
-        self.lanes_lost = gauge("interlock_lanes_lost", "Threads that a hung model still holds.").labels()
-        self.in_flight = gauge("interlock_requests_in_flight", "Requests being answered.").labels()
-        self.evidence_cache = counter("interlock_evidence_cache", "Exchanges looked up in the cache.", "result")
-        self.admission_refused = counter("interlock_admission_refused", "Refusals before any work.", "why")
-        self.breaker_state = gauge("interlock_breaker_state", "0 closed, 1 half open, 2 open.", "member")
-        self.certificate_valid = gauge(
-            "interlock_certificate_valid", "1 while the policy's certificate holds."
-        ).labels()
-        self.certificate_age_seconds = gauge(
-            "interlock_certificate_age_seconds", "Since it was issued; NaN without one."
-        ).labels()
-        self.certificate_miss_rate_upper_bound = gauge(
-            "interlock_certificate_miss_rate_upper_bound",
-            "Of the default profile, at most this share of harmful texts is released; 1 where nothing is certified.",
-            "category",
-        )
-        self.certificate_refuted = gauge(
-            "interlock_certificate_refuted", "1 when labelled traffic has refuted it."
-        ).labels()
-        self.drift_armed = gauge("interlock_drift_armed", "1 while traffic is compared with a baseline.").labels()
-        self.drift_items = counter("interlock_drift_items", "Answers by whether they were compared.", "result")
-        self.drift_distance_lower_bound = gauge(
-            "interlock_drift_distance_lower_bound", "How far traffic is from the baseline at least.", "statistic"
-        )
-        self.conservative_mode = gauge("interlock_conservative_mode", "1 while latched.").labels()
-        self.info = gauge("interlock_info", "What is running.", "bundle", "policy", "build", "provider")
-        self.rpc_started = counter("grpc_server_started", "RPCs begun.", "grpc_type", "grpc_service", "grpc_method")
-        rpc_labels = ("grpc_type", "grpc_service", "grpc_method")
-        self.rpc_handled = counter("grpc_server_handled", "RPCs ended.", *rpc_labels, "grpc_code")
-        self.rpc_seconds = histogram("grpc_server_handling_seconds", "Time of RPCs.", SECONDS, *rpc_labels)
+        self._declare_verdicts()
+        self._declare_streams_and_log()
+        self._declare_engine()
+        self._declare_trust()
+        self._declare_edge()
 
     def of_member(self, member: str) -> MemberInstruments:
         """The instruments of one member."""
@@ -271,3 +181,128 @@ class Metrics:
     def of_audit(self) -> AuditInstruments:
         """The instruments of the audit log."""
         return AuditInstruments(self)
+
+    def _declare_verdicts(self) -> None:
+        """What is decided, and on what evidence."""
+        self.verdicts = self._counter(
+            "interlock_verdicts", "Verdicts by decision and first reason.", "decision", "reason"
+        )
+        self.withheld = self._counter(
+            "interlock_withheld", "Withheld verdicts by category and reason.", "category", "reason"
+        )
+        self.dissent = self._counter(
+            "interlock_dissent", "A member was not clear while another was.", "member", "category"
+        )
+        self.missing = self._counter("interlock_missing", "Members without complete evidence.", "member", "cause")
+        self.screen_seconds = self._histogram(
+            "interlock_screen_seconds", "Time to a verdict.", SECONDS, "rpc", "decision"
+        )
+        self.margin = self._histogram("interlock_margin", "Margins of verdicts, in nats.", NATS).labels()
+        self.ood_pvalue = self._histogram(
+            "interlock_ood_pvalue", "How ordinary texts are, as p-values of the gate for the unknown.", PVALUES
+        ).labels()
+        self.disagreement = self._histogram("interlock_disagreement", "Spread of the members, in nats.", NATS).labels()
+        self.member_score = self._histogram(
+            "interlock_member_score", "Scores of members.", SCORES, "member", "category"
+        )
+        self.tokens_scored_per_input_token = self._histogram(
+            "interlock_tokens_scored_per_input_token",
+            "Tokens that a member scored, with prompts, overlaps and further views, for each token of the text.",
+            TOKENS_PER_TOKEN,
+            "member",
+        )
+        self.text_views = self._counter("interlock_text_views", "Completions in which there was such a view.", "view")
+        self.enforcement_observed = self._counter(
+            "interlock_enforcement_observed", "Withheld verdicts that callers ignore."
+        ).labels()
+
+    def _declare_streams_and_log(self) -> None:
+        """What becomes of verdicts."""
+        self.shadow_flips = self._counter(
+            "interlock_shadow_flips", "What shadow policies would have said, by what was said.", "policy", "from", "to"
+        )
+        self.stream_parts = self._counter("interlock_stream_parts", "Verdicts on parts of growing texts.", "decision")
+        self.stream_retractions = self._counter(
+            "interlock_stream_retractions", "Streams that were withheld after bytes of them had been released."
+        ).labels()
+        self.stream_retracted_bytes = self._counter(
+            "interlock_stream_retracted_bytes", "Bytes that were released of streams which were withheld in the end."
+        ).labels()
+        self.streams_active = self._gauge("interlock_streams_active", "Completions that are being written.").labels()
+        self.stream_held_bytes = self._gauge(
+            "interlock_stream_held_bytes", "Bytes of growing completions that are not released."
+        ).labels()
+        self.audit_records = self._counter("interlock_audit_records", "Records by what became of them.", "result")
+        self.audit_commit_seconds = self._histogram(
+            "interlock_audit_commit_seconds", "Time to write a group of records.", SECONDS
+        ).labels()
+        self.audit_queue = self._gauge("interlock_audit_queue", "Records that wait to be written.").labels()
+        self.audit_healthy = self._gauge("interlock_audit_healthy", "0 while records cannot be written.").labels()
+
+    def _declare_engine(self) -> None:
+        """What waits and runs."""
+        self.member_seconds = self._histogram(
+            "interlock_member_seconds", "Time of a member.", SECONDS, "member", "phase"
+        )
+        self.batch_size = self._histogram(
+            "interlock_batch_size", "Windows in a call of a model.", BATCH_SIZES, "member"
+        )
+        self.batch_tokens = self._histogram(
+            "interlock_batch_tokens", "Tokens in a call of a model, with padding.", BATCH_TOKENS, "member"
+        )
+        self.run_cost_base_seconds = self._gauge(
+            "interlock_run_cost_base_seconds", "Learned: what a call of a model takes at least.", "member"
+        )
+        self.run_cost_seconds_per_token = self._gauge(
+            "interlock_run_cost_seconds_per_token", "Learned: what each token of a call adds.", "member"
+        )
+        self.queue_depth = self._gauge("interlock_queue_depth", "Jobs that wait for a lane.", "lane")
+        self.lanes_lost = self._gauge("interlock_lanes_lost", "Threads that a hung model still holds.").labels()
+        self.in_flight = self._gauge("interlock_requests_in_flight", "Requests being answered.").labels()
+        self.evidence_cache = self._counter("interlock_evidence_cache", "Exchanges looked up in the cache.", "result")
+        self.admission_refused = self._counter("interlock_admission_refused", "Refusals before any work.", "why")
+        self.breaker_state = self._gauge("interlock_breaker_state", "0 closed, 1 half open, 2 open.", "member")
+
+    def _declare_trust(self) -> None:
+        """What may be claimed of it all."""
+        self.certificate_valid = self._gauge(
+            "interlock_certificate_valid", "1 while the policy's certificate holds."
+        ).labels()
+        self.certificate_age_seconds = self._gauge(
+            "interlock_certificate_age_seconds", "Since it was issued; NaN without one."
+        ).labels()
+        self.certificate_miss_rate_upper_bound = self._gauge(
+            "interlock_certificate_miss_rate_upper_bound",
+            "Of the default profile, at most this share of harmful texts is released; 1 where nothing is certified.",
+            "category",
+        )
+        self.certificate_refuted = self._gauge(
+            "interlock_certificate_refuted", "1 when labelled traffic has refuted it."
+        ).labels()
+        self.drift_armed = self._gauge("interlock_drift_armed", "1 while traffic is compared with a baseline.").labels()
+        self.drift_items = self._counter("interlock_drift_items", "Answers by whether they were compared.", "result")
+        self.drift_distance_lower_bound = self._gauge(
+            "interlock_drift_distance_lower_bound", "How far traffic is from the baseline at least.", "statistic"
+        )
+        self.conservative_mode = self._gauge("interlock_conservative_mode", "1 while latched.").labels()
+
+    def _declare_edge(self) -> None:
+        """What runs, and its RPCs."""
+        self.info = self._gauge("interlock_info", "What is running.", "bundle", "policy", "build", "provider")
+        self.rpc_started = self._counter(
+            "grpc_server_started", "RPCs begun.", "grpc_type", "grpc_service", "grpc_method"
+        )
+        rpc_labels = ("grpc_type", "grpc_service", "grpc_method")
+        self.rpc_handled = self._counter("grpc_server_handled", "RPCs ended.", *rpc_labels, "grpc_code")
+        self.rpc_seconds = self._histogram("grpc_server_handling_seconds", "Time of RPCs.", SECONDS, *rpc_labels)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Labelled[Counter]:
+        return Labelled(Counter(name, text, labels, registry=self.registry))
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Labelled[Gauge]:
+        return Labelled(Gauge(name, text, labels, registry=self.registry))
+
+    def _histogram(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
+        made = Histogram(name, text, labels, bounds)
+        self.registry.register(made)
+        return made

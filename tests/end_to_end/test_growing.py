@@ -150,6 +150,7 @@ def test_no_more_streams_than_there_is_room_for(start_server: StartServer, write
         ([{"chunk": b"She"}], "start"),
         ([{"start": pb.ScreenStreamStart()}, {"start": pb.ScreenStreamStart()}], "start"),
         ([{"start": pb.ScreenStreamStart()}, {}], "part"),
+        ([{"start": pb.ScreenStreamStart()}, {"end": pb.ScreenStreamEnd()}, {"chunk": b"x"}], "end"),
         ([{"start": pb.ScreenStreamStart(profile="unheard-of")}], "profile"),
         ([{"start": pb.ScreenStreamStart(extra_margin=-1)}], "extra_margin"),
         ([{"start": pb.ScreenStreamStart(prompt=b"a", turns=[pb.Turn(text=b"b")])}], "start"),

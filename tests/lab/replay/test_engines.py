@@ -44,7 +44,6 @@ def test_memory_does_not_grow_with_the_log(tmp_path):
 
 def test_a_cluster_gives_the_same_figures(tmp_path):
     """To the byte: the same function, the same merge."""
-    pytest.importorskip("ray")
     out = tmp_path / "ray.json"
     command = ["replay", LOG, "--policy", "cautious", "--engine", "ray", "--workers", "2", "--json", out]
     done = subprocess.run(
