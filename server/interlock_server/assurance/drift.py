@@ -240,4 +240,6 @@ def divergence(p: float, q: float) -> float:
     """KL(p || q) between two coins; infinite where q rules out what p allows."""
     if q <= 0:
         return math.inf if p > 0 else 0.0
+    if q >= 1:
+        return math.inf if p < 1 else 0.0
     return p * math.log(p / q) + ((1 - p) * math.log((1 - p) / (1 - q)) if p < 1 else 0.0)
