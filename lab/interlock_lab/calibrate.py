@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +26,7 @@ from interlock_server.inference.scoring import Member, score_exchange
 from interlock_server.text.exchange import Exchange
 
 from interlock_lab.fit_panel import CategoryFit, share_of_each
-from interlock_lab.panel import BENIGN_SHARES, IDENTITY, TOLERANCE, category_rules, fit, score_map
+from interlock_lab.panel import IDENTITY, ORDINARY_SHARE, PROFILES, TOLERANCE, category_rules, fit, score_map
 from interlock_lab.scores import Floats, asked, evidence_of, member_scores
 from interlock_lab.training.rows import CATEGORIES, Row, hash_unit, in_split
 from interlock_lab.training.store import load_rows
@@ -141,17 +142,14 @@ def _maps(fits: dict[str, CategoryFit]) -> ScoreMaps:
 
 
 def _policy(rows: Sequence[Row], fits: dict[str, CategoryFit]) -> dict[str, Any]:
-    """One profile per share of ordinary benign rows that may be withheld."""
+    """All profiles alike, at one share of ordinary rows: `interlock certify` turns the dials of each to what it promises."""
     ordinary = _ordinary(rows)
-    profiles = {}
-    for name, together in BENIGN_SHARES.items():
-        share = share_of_each([fit.panel_scores[ordinary] for fit in fits.values()], together)
-        rules = {
-            category: category_rules(fit, ordinary, np.array([row.labels[category] == 0.0 for row in rows]), share)
-            for category, fit in fits.items()
-        }
-        profiles[name] = _profile(rules)
-    return _policy_file(profiles)
+    share = share_of_each([fit.panel_scores[ordinary] for fit in fits.values()], ORDINARY_SHARE)
+    rules = {
+        category: category_rules(fit, ordinary, np.array([row.labels[category] == 0.0 for row in rows]), share)
+        for category, fit in fits.items()
+    }
+    return _policy_file({name: _profile(deepcopy(rules)) for name in PROFILES})
 
 
 def _ordinary(rows: Sequence[Row]) -> npt.NDArray[np.bool_]:

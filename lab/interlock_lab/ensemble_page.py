@@ -23,7 +23,7 @@ TEMPLATE = Path(__file__).with_name("ensemble_page.md")
 RUNS = Path(__file__).resolve().parents[1] / "runs"
 
 
-def rendered(bundle: Bundle, work_dir: Path, figures: Figures) -> str:
+def rendered(bundle: Bundle, work_dir: Path, figures: Figures, trust: str) -> str:
     """The whole page."""
     parts = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -37,6 +37,7 @@ def rendered(bundle: Bundle, work_dir: Path, figures: Figures) -> str:
         "floor": _floor(figures),
         "flips": _flips(figures),
         "tricks": _tricks(figures),
+        "trust": trust,
     }
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         {name: part if isinstance(part, str) else "\n".join(part) for name, part in parts.items()}

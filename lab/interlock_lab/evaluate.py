@@ -17,9 +17,10 @@ from interlock_server.bundles import DEFAULT_BUNDLE
 from interlock_server.decision.decide import decide
 from interlock_server.decision.verdict import Verdict
 
-from interlock_lab import ensemble_page
+from interlock_lab import ensemble_page, trust_page
 from interlock_lab.comparisons import MISS_RATES, Compared, miss_correlations, paired, rules_compared
 from interlock_lab.floor import floor_scores
+from interlock_lab.gate.figures import suite_figures
 from interlock_lab.numerics import Flips, verdict_flips
 from interlock_lab.scores import asked
 from interlock_lab.suites import Suite, load_canaries, scored, withheld_suites
@@ -76,7 +77,8 @@ def evaluate(
     """Measure what a bundle withholds, how its members compare, and what tricks can do; write docs/ensemble.md."""
     loaded, rows = load_bundle(bundle), load_rows(work_dir / "rows.jsonl")
     figures = _measured(loaded, rows, work_dir, tricks)
-    page = ensemble_page.rendered(loaded, work_dir, figures)
+    trust = trust_page.rendered(loaded, suite_figures(bundle)) if loaded.certificate else ""
+    page = ensemble_page.rendered(loaded, work_dir, figures, trust)
     if docs is not None:
         docs.write_text(page, encoding="utf-8")
     typer.echo(page)

@@ -1,8 +1,10 @@
-"""What quantisation changes: the same bundle with the encoder as FP32, under the same maps and dials, verdict by verdict."""
+"""What quantisation changes: the same bundle with the encoder as FP32, under the same maps and dials, verdict by verdict.
+
+Without the gate for the unknown, on both sides: it is measured on hidden states of the encoder that ships.
+"""
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -10,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from interlock_server.app import load_members
-from interlock_server.bundle.load import MANIFEST, Bundle, load_bundle
+from interlock_server.bundle.load import Bundle, load_bundle
 from interlock_server.bundle.manifest import GoldenExchange
-from interlock_server.bundle.seal import seal
-from interlock_server.inference.scoring import score_exchange
+from interlock_server.inference.scoring import Member, score_exchange
 from interlock_server.text.exchange import Exchange
 
+from interlock_lab.bundle_edit import edited
 from interlock_lab.suites import Suite, scored
 
 
@@ -34,8 +36,8 @@ def verdict_flips(bundle: Bundle, work_dir: Path, judged: Suite) -> Flips:
     rows = [row for row, _ in harmful]
     with tempfile.TemporaryDirectory() as folder:
         twin = fp32_twin(bundle, work_dir / "encoder_fp32.onnx", Path(folder) / "bundle")
+        policy = load_bundle(twin).policy
         (exact,) = scored(twin, [("fp32", rows)], "scoring in FP32")
-    policy = bundle.policy
     int8 = Suite("int8", rows, [item for _, item in harmful]).withheld(policy, policy.default_profile)
     fp32 = exact.withheld(policy, policy.default_profile)
     changed = [(a, b) for a, b in zip(int8, fp32, strict=True) if a != b]
@@ -43,19 +45,21 @@ def verdict_flips(bundle: Bundle, work_dir: Path, judged: Suite) -> Flips:
 
 
 def fp32_twin(bundle: Bundle, encoder: Path, folder: Path) -> Path:
-    """A copy of the bundle with another encoder file, and golden scores of its own."""
-    shutil.copytree(bundle.path, folder)
-    shutil.copyfile(encoder, folder / "encoder.onnx")
-    content: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    content = {key: value for key, value in content.items() if key not in ("format", "files")}
-    seal(folder, content)
-    members = load_members(load_bundle(folder))
-    lines = []
-    for row in bundle.golden:
-        exchange = Exchange(row.prompt, row.completion)
-        scores = {member.name: dict(score_exchange(member, exchange).evidence.scores) for member in members}
-        golden = GoldenExchange(prompt=row.prompt, completion=row.completion, scores=scores)
-        lines.append(golden.model_dump_json() + "\n")
-    (folder / bundle.manifest.golden).write_text("".join(lines), encoding="utf-8")
-    seal(folder, content)
+    """A copy of the bundle with another encoder file, golden scores of its own, and nothing that was stated of the first."""
+    with edited(bundle.path, folder) as draft:
+        shutil.copyfile(encoder, draft.path / "encoder.onnx")
+        draft.manifest |= dict.fromkeys(("stories", "story_results", "certificate"))
+        for member in draft.manifest["members"]:
+            member["files"].pop("gate", None)
+        for profile in draft.policy["profiles"].values():
+            profile.pop("ood_alpha", None)
+        members = load_members(draft.seal())
+        draft.golden = [_golden(members, row) for row in bundle.golden]
+        draft.seal()
     return folder
+
+
+def _golden(members: list[Member], row: GoldenExchange) -> GoldenExchange:
+    exchange = Exchange(row.prompt, row.completion)
+    scores: dict[str, Any] = {each.name: dict(score_exchange(each, exchange).evidence.scores) for each in members}
+    return GoldenExchange(prompt=row.prompt, completion=row.completion, scores=scores)

@@ -19,8 +19,9 @@ from interlock_lab.training.rows import BENIGN_TO, HARMFUL_FROM
 IDENTITY = {"logits": list(KNOTS), "llrs": list(KNOTS)}  # of a member that nothing was fitted for
 TOLERANCE = 0.05
 HARMFUL_ABOVE_BENIGN = 0.995
-# Profile -> the share of ordinary benign rows that may be withheld, by all categories together.
-BENIGN_SHARES = {"balanced": 0.20, "cautious": 0.35, "strict": 0.50}
+PROFILES = ("permissive", "balanced", "cautious", "strict")
+ORDINARY_SHARE = 0.20
+"""Of ordinary benign rows, what all categories together may withhold where no miss rate is promised yet."""
 
 
 def fit(scores: Mapping[str, Floats], label: Floats, weights: Floats) -> CategoryFit:

@@ -17,11 +17,11 @@ from interlock_server.errors import ConfigError
 from interlock_lab.bundle_edit import Draft, edited
 from interlock_lab.examples import Example, load_examples, ordinary, require
 from interlock_lab.fit_panel import CategoryFit, share_of_each
-from interlock_lab.panel import BENIGN_SHARES, IDENTITY, TOLERANCE, category_rules, fit, score_map
+from interlock_lab.panel import IDENTITY, TOLERANCE, category_rules, fit, score_map
 from interlock_lab.scores import Floats, evidence_of
 
 EXAMPLES_MIN = 30
-DEFAULT_SHARES = ",".join(f"{name}={part}" for name, part in BENIGN_SHARES.items())
+DEFAULT_SHARES = "permissive=0.10,balanced=0.20,cautious=0.35,strict=0.50"
 
 
 def fit_panel(

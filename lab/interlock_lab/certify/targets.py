@@ -11,9 +11,10 @@ Targets = Mapping[str, Mapping[str, float | None]]
 
 SHIPPED: Mapping[str, Mapping[str, float]] = {
     "balanced": {"violence_injury": 0.10, "hate_harassment": 0.10, "illicit": 0.20, "self_harm": 0.20},
-    "cautious": {"violence_injury": 0.05, "hate_harassment": 0.05, "illicit": 0.15, "self_harm": 0.15},
-    "strict": {"violence_injury": 0.03, "hate_harassment": 0.03, "illicit": 0.10, "self_harm": 0.10},
+    "cautious": {"violence_injury": 0.07, "hate_harassment": 0.07, "illicit": 0.15, "self_harm": 0.15},
+    "strict": {"violence_injury": 0.05, "hate_harassment": 0.05, "illicit": 0.10, "self_harm": 0.10},
 }
+"""As low as the shipped set can certify with a miss or two allowed; see decision record 013."""
 
 
 def parse_targets(

@@ -35,7 +35,7 @@ from interlock_lab.training.data import load
 from interlock_lab.training.rows import Row
 
 GATE_FILE = "gate.npz"
-ALPHAS = "balanced=0.01,cautious=0.02,strict=0.05"
+ALPHAS = "permissive=0.01,balanced=0.01,cautious=0.02,strict=0.05"
 
 
 def fit_gate(

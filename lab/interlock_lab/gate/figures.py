@@ -76,6 +76,10 @@ class SuiteFigures:
     """Held back by the gate, of those that the classifiers would release."""
 
 
+SuiteTable = Mapping[str, Mapping[str, SuiteFigures]]
+"""Profile -> suite -> figures."""
+
+
 @dataclass(frozen=True)
 class GateFigures:
     """All that was measured; profile -> suite, and profile -> who -> share of texts that the gate knows."""
@@ -83,7 +87,7 @@ class GateFigures:
     alphas: Mapping[str, float]
     calibration: Mapping[str, Mapping[int, int]]
     """Check -> where a group begins -> texts in it."""
-    suites: Mapping[str, Mapping[str, SuiteFigures]]
+    suites: SuiteTable
     known: Mapping[str, Mapping[str, Share]]
     known_spread: Mapping[str, Spread]
     refused: Share
@@ -91,6 +95,19 @@ class GateFigures:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1) + "\n"
+
+
+def read_figures(path: Path, suites: SuiteTable) -> GateFigures:
+    """What `fit-gate` wrote, with the suites as they are held back now: other dials may have been set since."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return GateFigures(
+        alphas=content["alphas"],
+        calibration=content["calibration"],
+        suites=suites,
+        known={p: {who: Share(**share) for who, share in found.items()} for p, found in content["known"].items()},
+        known_spread={profile: Spread(*found) for profile, found in content["known_spread"].items()},
+        refused=Share(**content["refused"]),
+    )
 
 
 def read_suites() -> list[SuiteText]:
