@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 DATA ?= data
 WORK ?= build/train
 
-.PHONY: install demo serve test check lint types unit proto proto-check bench bench-quick train clean
+.PHONY: install demo serve test check lint types unit proto proto-check bench bench-quick train trust clean
 
 install: .venv/.server
 
@@ -49,8 +49,18 @@ bench: .venv/.dev
 
 train: .venv/.dev
 	$(BIN)/interlock train --data $(DATA) --work $(WORK)
-	$(BIN)/interlock calibrate --work $(WORK)
-	$(BIN)/interlock evaluate --work $(WORK) --docs docs/ensemble.md
+	$(BIN)/interlock calibrate --work $(WORK) --out $(WORK)/bundle
+
+# What may be said of the bundle that `make train` made. Every opening of the certify set with something new costs confidence.
+trust: .venv/.dev
+	$(BIN)/interlock fit-gate --data $(DATA) --bundle $(WORK)/bundle --out $(WORK)/gated --report $(WORK)/gate.json
+	$(BIN)/interlock certify --public $(DATA) --bundle $(WORK)/gated --fixed permissive --allow-uncertified \
+		--out $(WORK)/certified.yaml --seal $(WORK)/certified --report $(WORK)/report
+	$(BIN)/interlock story check $(WORK)/certified --stories lab/interlock_lab/story/default.toml --out $(WORK)/shipped
+	cp $(WORK)/gate.json lab/trust/gate.json
+	cp $(WORK)/report/figures.json lab/trust/certify.json
+	cp $(WORK)/report/*.png docs/certificate/
+	$(BIN)/interlock evaluate --work $(WORK) --bundle $(WORK)/shipped --docs docs/ensemble.md
 
 clean:
 	rm -rf .venv .tools build

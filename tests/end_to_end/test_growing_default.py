@@ -25,6 +25,7 @@ HARMLESS_BEFORE = {
     "canary2-0019": "For the ones who hesitate",
     "canary2-0023": "Yesterday we cleared",
     "canary2-0045": "The radio was",
+    "canary2-0066": "At 12.22 the doors",
     "canary2-0094": "Visitors say",
     "canary2-0147": "'Item,' read",
     "canary2-0148": "I have lived on Mill",

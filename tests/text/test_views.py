@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from interlock_server.text.decoding import DECODED_MIN, DECODED_SHARE_MAX, READINGS_MAX
 from interlock_server.text.views import View, Views, views_of
@@ -157,6 +157,7 @@ def test_the_raw_view_is_always_the_first(text: str):
 
 
 @given(PLAIN, st.sampled_from(sorted(TRICKS)))
+@example("kill kill body body", "leet")  # "b0dy b0dy" is also base64
 def test_a_trick_is_seen_through(text: str, trick: str):
     """Some view shows the plain sentence, however it was written."""
     views = views_of(TRICKS[trick](text))

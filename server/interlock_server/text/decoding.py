@@ -37,8 +37,10 @@ class Readings:
         self._found = {text: ("raw", raw)}
         self._room = DECODED_SHARE_MAX * len(text) + DECODED_MIN
         canon = self._add("canonical", raw, weight=0)
-        for reading in self._decode(raw, canon, ROUNDS_MAX):
-            self.complete &= not endless(reading.text)
+        decoded = list(self._decode(raw, canon, ROUNDS_MAX))
+        self.complete &= not any(endless(reading.text) for reading in decoded)
+        # As it stands too: a disguised word may look like a code by chance, and nothing of it is left where that was read.
+        for reading in {reading.text: reading for reading in (*decoded, canon)}.values():
             self._solve(reading)
             self._respell(reading)
 

@@ -119,7 +119,7 @@ def test_held_is_what_decide_holds(pvalue: float | None, held: bool):
 
 def test_alphas_are_read():
     """As they stand in the command."""
-    assert {"balanced": 0.01, "cautious": 0.02, "strict": 0.05} == _alphas(ALPHAS)
+    assert {"permissive": 0.01, "balanced": 0.01, "cautious": 0.02, "strict": 0.05} == _alphas(ALPHAS)
     with pytest.raises(ConfigError, match="--alpha"):
         _alphas("balanced")
 
@@ -186,11 +186,11 @@ def test_a_member_that_is_not_there_is_refused(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The encoder that ships, and one whose output is that of its second layer."""
-    copies = tuple(tmp_path_factory.mktemp("encoder") / name for name in ("as_it_is.onnx", "changed.onnx"))
-    for copy in copies:
+    """The encoder that ships, with the output of its last layer and with that of its second."""
+    copies = tuple(tmp_path_factory.mktemp("encoder") / name for name in ("last.onnx", "second.onnx"))
+    for copy, layer in zip(copies, (6, 2), strict=True):
         shutil.copy(DEFAULT_BUNDLE / "encoder.onnx", copy)
-    look_at_layer(copies[1], 2)
+        look_at_layer(copy, layer)
     return copies[0], copies[1]
 
 

@@ -191,8 +191,8 @@ def test_sealed_segments_of_other_times_are_not_even_read():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--policy", "unheard_of"], "--policy: is neither a file nor one of balanced, cautious, strict"),
-        (["--profile", "unheard_of"], "--profile: the policy has balanced, cautious, strict"),
+        (["--policy", "unheard_of"], "--policy: is neither a file nor one of balanced, cautious, permissive, strict"),
+        (["--profile", "unheard_of"], "--profile: the policy has balanced, cautious, permissive, strict"),
         (["--category", "weather"], "--category: the bundle has"),
         (["--since", "yesterday"], "--since: must be a time"),
         (["--target", "a:1", "--shadow", "next"], "give one of --target, --shadow"),

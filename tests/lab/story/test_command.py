@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+import yaml
 from interlock_lab.story.command import STORIES, story_check
 from interlock_lab.story.material import Material, load_material
 from interlock_server import cli
@@ -66,7 +67,12 @@ def impostor(tmp_path_factory: pytest.TempPathFactory, material: Material) -> Pa
     words = {word for telling in material.telling.values() for word in telling}
     (path / "encoder.json").write_text(json.dumps({"default": 0.01, "phrases": {f" {word} ": 0.99 for word in words}}))
     (path / "encoder.onnx").unlink()
-    content = bundle.manifest.model_dump(mode="json", exclude={"format", "files", "stories", "story_results"})
+    dropped = {"format", "files", "stories", "story_results", "certificate"}
+    content = bundle.manifest.model_dump(mode="json", exclude=dropped)
+    policy = yaml.safe_load((path / "policy.yaml").read_text())
+    for profile in policy["profiles"].values():
+        profile.pop("ood_alpha")
+    (path / "policy.yaml").write_text(yaml.safe_dump(policy))
     for member in content["members"]:
         if member["name"] == "encoder":
             member.update(backend="scripted", files={"model": "encoder.json"})
