@@ -9,7 +9,7 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent
-CONTRACT = "interlock/v1/safety_filter.proto"
+CONTRACTS = ("interlock/v1/safety_filter.proto", "interlock/admin/v1/admin.proto")
 
 
 def generate(out: Path) -> None:
@@ -18,8 +18,8 @@ def generate(out: Path) -> None:
     outputs = ["python_out", "grpc_python_out", "mypy_out=quiet", "mypy_grpc_out=quiet"]
     flags = [f"--{name}{':' if '=' in name else '='}{out}" for name in outputs]
     well_known = str(files("grpc_tools") / "_proto")
-    if protoc.main(["protoc", f"-I{ROOT}", f"-I{well_known}", *flags, CONTRACT]) != 0:
-        raise RuntimeError(f"protoc refused {CONTRACT}")
+    if protoc.main(["protoc", f"-I{ROOT}", f"-I{well_known}", *flags, *CONTRACTS]) != 0:
+        raise RuntimeError(f"protoc refused {CONTRACTS}")
 
 
 if __name__ == "__main__":

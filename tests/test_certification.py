@@ -160,6 +160,7 @@ def test_gauges_are_right_when_they_are_read(bundle: Bundle, world: World):
     world.now = EXPIRES
 
     assert [1.0, 3 * DAY_S, 0.04, 1.0] == before
+    assert EXPIRES == sample(metrics, "expires_timestamp_seconds")
     assert (0.0, 1.0) == (
         sample(metrics, "valid"),
         sample(metrics, "miss_rate_upper_bound", category="violence_injury"),
@@ -173,6 +174,7 @@ def test_without_a_certificate_the_gauges_claim_nothing(bundle: Bundle):
 
     assert (0.0, 1.0) == (sample(metrics, "valid"), sample(metrics, "miss_rate_upper_bound", category="illicit"))
     assert math.isnan(sample(metrics, "age_seconds") or 0.0)
+    assert math.isnan(sample(metrics, "expires_timestamp_seconds") or 0.0)
 
 
 def test_every_change_is_in_the_log(bundle: Bundle, world: World, caplog: pytest.LogCaptureFixture):

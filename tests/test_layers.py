@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {"client": "interlock_client", "server": "interlock_server", "lab": "interlock_lab"}
 EVERYTHING = "*"
 SERVER, CLIENT, PROTO, LAB = "interlock_server", "interlock_client", "interlock.v1", "interlock_lab"
+ADMIN_PROTO = "interlock.admin.v1"
 
 # A part is a module or a folder of the server. It may import itself, what is named here, and what is not ours.
 PARTS: Mapping[str, set[str]] = {
@@ -25,32 +26,62 @@ PARTS: Mapping[str, set[str]] = {
     "errors": set(),
     "metrics": set(),
     "log": set(),
+    "trace_context": set(),
     "bundles": set(),
     "strict": {"errors"},
+    "access": {"strict", "metrics", "log", "errors"},
     "assurance": {"decision", "errors"},
     "audit": {"decision", "strict", "errors", "log"},
     "bundle": {"decision", "assurance", "strict", "errors"},
-    "backends": {"text", "assurance", "bundle.manifest", "strict", "errors"},
-    "inference": {"backends", "decision", "text", "assurance", "bundle", "metrics", "strict", "errors"},
+    "backends": {"text", "assurance", "bundle.manifest", "trace_context", "strict", "errors"},
+    "inference": {
+        *("backends", "decision", "text", "assurance", "bundle", "trace_context", "metrics", "strict", "errors"),
+    },
     "screening": {"inference.scoring", "decision", "audit.record"},
+    "tracing": {
+        *("screening", "inference.scoring", "decision", "trace_context", "metrics", "log", "strict", "errors"),
+    },
     "drift_files": {"assurance", "strict", "errors"},
     "monitor": {"drift_files", "assurance", "screening", "decision", "metrics", "log", "errors"},
     "attesting": {"drift_files", "assurance", "audit", "decision", "errors"},
     "refuting": {"drift_files", "assurance", "audit", "decision", "errors"},
     "certification": {"assurance", "decision", "metrics", "log"},
     "recording": {"screening", "inference.scoring", "decision", "audit", "metrics"},
+    "rollout": {"screening", "certification", "decision", "audit.record", "metrics"},
+    "reload_settings": {"strict"},
+    "operating": {"rollout", "decision", "audit.record"},
     "filter": {
-        *("screening", "recording", "monitor", "certification", "inference", "text", "assurance", "decision"),
-        *("metrics", "log"),
+        *(
+            "screening",
+            "recording",
+            "rollout",
+            "monitor",
+            "certification",
+            "inference",
+            "text",
+            "assurance",
+            "decision",
+        ),
+        *("audit.record", "tracing", "metrics", "log"),
     },
     "streaming": {"filter", "screening", "inference.scoring", "text", "decision", "audit.record", "metrics"},
     "transport": {
         *("filter", "streaming", "screening", "certification", "inference.scoring", "text", "decision", "assurance"),
-        *("audit.record", "bundle", "metrics", "strict", "errors", PROTO),
+        *("audit.record", "bundle", "access", "tracing", "trace_context", "metrics", "log", "strict", "errors"),
+        *("operating", PROTO, ADMIN_PROTO),
     },
     "config": {
-        *("audit.settings", "backends.triton_settings", "inference.settings", "transport.settings"),
-        *("drift_files", "bundles", "strict", "errors"),
+        *("access.settings", "audit.settings", "backends.triton_settings", "inference.settings", "transport.settings"),
+        *("drift_files", "reload_settings", "tracing.settings", "bundles", "strict", "errors"),
+    },
+    "triton_export": {"backends", "bundle", "strict", "errors"},
+    "loading": {
+        *("config", "bundle", "backends", "inference", "monitor", "certification", "assurance", "errors"),
+    },
+    "reload": {
+        *("loading", "config", "operating", "rollout", "filter", "recording", "monitor", "refuting", "certification"),
+        *("bundle", "inference", "drift_files", "audit", "assurance", "decision", "tracing", "transport"),
+        *("metrics", "log", "strict", "errors", PROTO),
     },
     "app": {EVERYTHING},
     "cli": {EVERYTHING},
@@ -61,10 +92,12 @@ MAY_IMPORT_THE_CLIENT = ("cli", COMMANDS)
 ONLY_THE_STANDARD_LIBRARY = ("decision", "text")
 
 RUNTIMES = {"numpy", "onnxruntime", "torch", "transformers", "tokenizers", "tritonclient"}
-HEAVY = RUNTIMES | {"uvloop", "sklearn", "scipy", "onnx", "safetensors"}
+HEAVY = RUNTIMES | {"uvloop", "sklearn", "scipy", "onnx", "safetensors", "opentelemetry"}
 MAY_LOAD_AT_ONCE = {
     "server/interlock_server/backends/*.py": RUNTIMES,
     "server/interlock_server/inference/scoring.py": {"numpy"},
+    "server/interlock_server/triton_export/*.py": RUNTIMES,
+    "server/interlock_server/tracing/otlp.py": {"opentelemetry"},
     "lab/*.py": HEAVY,
 }
 
@@ -117,7 +150,7 @@ def allowed(root: str, part: str, module: str) -> bool:
     if within(module, LAB):
         return False
     may = {EVERYTHING} if fnmatch(part, COMMANDS) else PARTS[part]
-    names = [name if name == PROTO else f"{SERVER}.{name}" for name in may | {part}]
+    names = [name if name in (PROTO, ADMIN_PROTO) else f"{SERVER}.{name}" for name in may | {part}]
     # The package itself holds the version and nothing else.
     return EVERYTHING in may or module == f"{SERVER}.__version__" or any(within(module, name) for name in names)
 

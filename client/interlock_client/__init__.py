@@ -11,6 +11,7 @@ from .guarded import Guarded
 from .guarded_aio import AsyncGuarded
 from .requests import Exchange
 from .retry import RetrySettings
+from .security import Tls
 from .selecting import Selection
 from .settings import ObserveWarning
 from .verdict import Verdict, Withheld
@@ -29,6 +30,7 @@ __all__ = [
     "SafetyFilter",
     "Selection",
     "SettingsError",
+    "Tls",
     "Verdict",
     "Withheld",
 ]

@@ -280,10 +280,11 @@ class AsyncSafetyFilter(ClientSettings):
             if loop.is_closed():
                 self._links.drop((pid, loop))
         target, arguments = address(self.targets), options(self.authority)
-        if self.credentials is None:
+        credentials = self.channel_credentials()
+        if credentials is None:
             channel = grpc.aio.insecure_channel(target, arguments)
         else:
-            channel = grpc.aio.secure_channel(target, self.credentials, arguments)
+            channel = grpc.aio.secure_channel(target, credentials, arguments)
         return _Link(channel, TokenBucket(self.retry), Streams(channel, servers(self.targets)))
 
 

@@ -30,6 +30,8 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     # Finds a connection that died silently. Only while calls are waiting: servers end connections that ping for fun.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # Under load gRPC pings by itself, and while such a ping is unanswered it sends no keepalive; it would wait for a minute.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     # While the channel waits to reconnect, every text is withheld; gRPC's own limit is two minutes.
     ("grpc.initial_reconnect_backoff_ms", 250),
     ("grpc.max_reconnect_backoff_ms", 5_000),

@@ -262,8 +262,9 @@ class SafetyFilter(ClientSettings):
             # gRPC skips its fork handlers under calls of other threads; in such a child it may crash or hang.
             raise CallError(LocalReason.FORKED)
         target, arguments = address(self.targets), options(self.authority)
-        if self.credentials is None:
+        credentials = self.channel_credentials()
+        if credentials is None:
             channel = grpc.insecure_channel(target, arguments)
         else:
-            channel = grpc.secure_channel(target, self.credentials, arguments)
+            channel = grpc.secure_channel(target, credentials, arguments)
         return _Link(channel, TokenBucket(self.retry))

@@ -67,6 +67,7 @@ def verdict_of(message: pb.Verdict, sent_sha256: bytes, settings: ClientSettings
         digests=_digests(message),
         verdict_id=message.verdict_id,
         profile=message.profile,
+        fallback_text=message.fallback_text,
         enforcement=settings.enforcement,
         local=False,
         released_bytes=message.released_bytes,

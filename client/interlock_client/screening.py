@@ -30,6 +30,7 @@ from .requests import (
 from .responses import Reply, batch_verdicts, bytes_of, screen_verdicts, select_verdicts, verdict_of, withheld
 from .retry import TokenBucket, better, retry_wait_s, worth_retrying
 from .settings import ClientSettings
+from .tracing import with_current_trace
 from .verdict import Verdict
 
 Request = pb.ScreenRequest | pb.ScreenBatchRequest | pb.SelectRequest | pb.GetEnsembleRequest | pb.ReportRequest
@@ -160,7 +161,8 @@ def kept(answer: Answer) -> None:
 
 def metadata_of(question: Question, settings: ClientSettings) -> Pairs:
     """The pairs to send with a call."""
-    pairs = tuple(settings.metadata() if callable(settings.metadata) else settings.metadata)
+    said = settings.metadata() if callable(settings.metadata) else settings.metadata
+    pairs = with_current_trace((*said, *settings.caller_metadata()))
     return pairs if question.request_id is None else (*pairs, ("x-request-id", question.request_id))
 
 

@@ -15,6 +15,7 @@ from interlock.v1 import safety_filter_pb2 as pb
 
 from .errors import REASON_OF_STATUS, CallError, LocalReason, call_error
 from .screening import SCREEN_MANY_PATH, Pairs
+from .tracing import shareable
 
 # Longer messages would hold up the others on the stream; they take a call of their own, which costs little beside them.
 STREAMED_BYTES_MAX = 64 * 1024
@@ -151,15 +152,16 @@ class Streams:
 
     def choose(self, metadata: Pairs) -> Stream | None:
         """The least busy stream with these pairs, opened if there is room; None: the call has to go by itself."""
-        if any(key == "x-request-id" for key, _ in metadata) or time.monotonic() < self._opens_at:
+        shared = shareable(metadata)
+        if shared is None or time.monotonic() < self._opens_at:
             return None
         for stream in [one for one in self._open if one.over]:
             self._open.remove(stream)
         if len(self._open) < self._count:
-            self._open.append(Stream(self._channel, metadata))
+            self._open.append(Stream(self._channel, shared))
             return self._open[-1]
         self._open.rotate()  # equally busy ones take turns
-        return min((one for one in self._open if one.metadata == metadata), key=lambda one: one.load, default=None)
+        return min((one for one in self._open if one.metadata == shared), key=lambda one: one.load, default=None)
 
     async def close(self) -> None:
         """Ends them all."""

@@ -38,6 +38,7 @@ class Verdict:
     digests: Mapping[str, str] = field(default_factory=dict, hash=False)
     verdict_id: str = ""
     profile: str = ""
+    fallback_text: str = ""  # what the operator wrote down to show instead of it
     enforcement: Enforcement = "enforce"
     local: bool = True
     released_bytes: int = 0  # of a stream: how much had come out when it was withheld

@@ -65,6 +65,7 @@ class Certification:
         """From now on there are gauges, right whenever they are read, and the log has every change."""
         metrics.certificate_valid.set_function(lambda: self.state() in HOLDS)
         metrics.certificate_age_seconds.set_function(self._age_s)
+        metrics.certificate_expires_timestamp_seconds.set(self._expires_unix_s())
         for category in self._categories:
             gauge = metrics.certificate_miss_rate_upper_bound.labels(category)
             gauge.set_function(partial(self._upper_bound, category))
@@ -91,6 +92,11 @@ class Certification:
     def _upper_bound(self, category: str) -> float:
         bound = self.bounds().get(category)
         return bound.miss_rate_upper_bound if bound else 1.0
+
+    def _expires_unix_s(self) -> float:
+        if self._certificate is None:
+            return math.nan
+        return datetime.combine(self._certificate.expires, datetime.min.time(), UTC).timestamp()
 
     def _age_s(self) -> float:
         if self._certificate is None:

@@ -1,6 +1,7 @@
 """The `interlock` command. Offline commands join through the entry-point group `interlock.commands`."""
 
 import asyncio
+import signal
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -9,10 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock_server import __version__
+from interlock_server.admin_command import admin_app
 from interlock_server.audit_command import audit_app
 from interlock_server.drift_command import drift_app
 from interlock_server.errors import ConfigError, InterlockError
+from interlock_server.export_triton_command import export_triton
+from interlock_server.health_command import health
 from interlock_server.screen_command import screen
+from interlock_server.token_command import token_app
 
 if TYPE_CHECKING:
     from interlock_server.bundle.load import Bundle
@@ -22,9 +27,13 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="The configu
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 bundle_app = typer.Typer(no_args_is_help=True, help="Work with bundles of models.")
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(admin_app, name="admin")
 app.add_typer(audit_app, name="audit")
 app.add_typer(drift_app, name="drift")
+app.add_typer(token_app, name="token")
 app.command()(screen)
+app.command()(health)
+bundle_app.command()(export_triton)
 
 ERROR = 1
 
@@ -40,28 +49,35 @@ def serve(
     import uvloop
 
     from interlock_server.app import serve as serve_until_stopped
-    from interlock_server.config import load_config
+    from interlock_server.config import ConfigSource
     from interlock_server.log import configure
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     options = {"address": address, "http_address": http_address, "insecure": insecure or None}
-    settings = load_config(config, transport={key: value for key, value in options.items() if value is not None})
+    source = ConfigSource(config, {key: value for key, value in options.items() if value is not None})
+    settings = source.read()
     configure(settings.log_level)
     sys.setswitchinterval(0.0005)
-    uvloop.run(serve_until_stopped(settings))
+    uvloop.run(serve_until_stopped(settings, source=source))
 
 
 @app.command()
 def check_config(config: ConfigOption = None) -> None:
-    """Check the configuration, the bundle and its policy, without loading a model."""
-    from interlock_server.app import load
+    """Check the configuration, the bundle and all policies, without loading a model."""
     from interlock_server.config import load_config
+    from interlock_server.reload.opening import open_files
 
-    loaded = load(load_config(config))
+    opened = open_files(load_config(config).bundle, None)
+    loaded = opened.bundle
     policy = loaded.policy
     typer.echo(f"bundle   {loaded.manifest.name} {loaded.digest}")
     typer.echo(f"policy   {policy.name} {policy.digest}")
     typer.echo(f"profiles {', '.join(sorted(policy.profiles))} (default {policy.default_profile})")
     typer.echo(f"members  {', '.join(policy.members)}")
+    for name, shadow in opened.shadows.items():
+        typer.echo(f"shadow   {name} {shadow.digest}")
+    if opened.canary is not None:
+        typer.echo(f"canary   {opened.canary.policy.name} {opened.canary.policy.digest}")
     _say_certificate(loaded)
 
 

@@ -6,18 +6,21 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import Field, model_validator
 
+from interlock_server.access.settings import AccessSettings
 from interlock_server.audit.settings import AuditSettings
 from interlock_server.backends.triton_settings import TritonSettings
 from interlock_server.bundles import DEFAULT_BUNDLE, DEFAULT_BUNDLE_DIGEST
 from interlock_server.drift_files import DriftSettings
 from interlock_server.errors import ConfigError
 from interlock_server.inference.settings import InferenceSettings
+from interlock_server.reload_settings import CanarySettings, ReloadSettings
 from interlock_server.strict import Settings, read_mapping, validate
+from interlock_server.tracing.settings import TracingSettings
 from interlock_server.transport.settings import TransportSettings, is_loopback
 
 ENVIRONMENT_PREFIX = "INTERLOCK__"
@@ -36,27 +39,52 @@ class BundleSettings(Settings):
         default={}, max_length=8
     )
     """Name -> policy file that every verdict is compared with; what it would have said is recorded, never enforced."""
+    canary: CanarySettings | None = None
+    """A policy on trial."""
 
 
 class Config(Settings):
     """Everything that can be configured."""
 
+    access: AccessSettings = AccessSettings()
     bundle: BundleSettings = BundleSettings()
     audit: AuditSettings = AuditSettings()
     drift: DriftSettings = DriftSettings()
     inference: InferenceSettings = Field(default_factory=InferenceSettings)
+    reload: ReloadSettings = ReloadSettings()
     transport: TransportSettings = TransportSettings()
+    tracing: TracingSettings = TracingSettings()
     triton: TritonSettings = TritonSettings()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
     def _not_open_to_all(self) -> "Config":
         for address in (self.transport.address, self.transport.http_address):
-            if not is_loopback(address) and not self.transport.insecure:
+            if not (is_loopback(address) or self.transport.tls or self.transport.insecure):
                 raise ValueError(
                     f"transport: {address} can be reached by others without TLS; set insecure to accept that"
                 )
+        admin = self.transport.admin_address
+        if admin is not None and not (is_loopback(admin) or (self.transport.tls and self.access.file)):
+            raise ValueError(f"transport.admin_address: {admin} can be reached by others; it needs tls and access.file")
+        for endpoint in self.triton.endpoints:
+            if not (is_loopback(endpoint) or self.triton.tls or self.triton.insecure):
+                raise ValueError(
+                    f"triton: {endpoint} is reached over the network without TLS; set tls, or insecure to accept that"
+                )
         return self
+
+
+class ConfigSource(NamedTuple):
+    """Where a configuration comes from, so that it can be read again."""
+
+    path: Path | None = None
+    transport: Mapping[str, Any] = {}
+    """What the command line says."""
+
+    def read(self) -> Config:
+        """As it is now; raises ConfigError."""
+        return load_config(self.path, transport=self.transport)
 
 
 def load_config(

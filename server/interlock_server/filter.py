@@ -10,22 +10,26 @@ from dataclasses import replace
 from functools import lru_cache, partial
 
 from interlock_server.assurance.gate import Gate
+from interlock_server.audit.record import Digests
 from interlock_server.certification import Certification
 from interlock_server.decision.decide import decide
 from interlock_server.decision.evidence import CertificateState, Evidence, MissingCause, not_asked
 from interlock_server.decision.policy import Policy
-from interlock_server.decision.verdict import Reason, Verdict
+from interlock_server.decision.verdict import Reason
 from interlock_server.inference.cache import EvidenceCache
 from interlock_server.inference.gating import look, ood_pvalue
-from interlock_server.inference.panel import Answer, Panel, Question
+from interlock_server.inference.panel import Answer, Panel, Question, Roles
 from interlock_server.inference.scoring import MemberReport, absent
-from interlock_server.log import log_failure
+from interlock_server.log import about, log_detail, log_failure
 from interlock_server.metrics import Metrics
 from interlock_server.monitor import Monitor
 from interlock_server.recording import Recorder
-from interlock_server.screening import Request, Screening
+from interlock_server.rollout import Canary, Ruling
+from interlock_server.screening import UNKNOWN, Request, Screening
 from interlock_server.text.exchange import Exchange, decode
 from interlock_server.text.scripts import in_known_script
+from interlock_server.tracing.spans import Stage
+from interlock_server.tracing.tracer import UNTRACED, Trace, Tracer
 
 _REFUSALS_MAX = 256
 
@@ -45,36 +49,47 @@ class SafetyFilter:
         gate: Gate | None = None,
         monitor: Monitor | None = None,
         certification: Certification | None = None,
+        digests: Digests = UNKNOWN,
+        canary: Canary | None = None,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self.panel = panel
         self.policy = policy
         self._budget_s = policy.latency_budget_ms / 1000 if budget_s is None else budget_s
         self._reply_reserve_s = reply_reserve_s
         self._metrics = metrics
-        self._cache = cache
+        self.cache = cache
         self._gate = gate
         self.recorder = recorder
         self._monitor = monitor
         self.certification = certification or Certification(None, "", policy, ())
+        self.digests = digests
+        self.canary = canary
+        self._tracer = tracer
+        self._roles = Roles(frozenset(policy.required_members), frozenset(policy.shadow))
         # Under overload most requests are refused, and each refusal takes from those that are served.
         self._refusal = lru_cache(maxsize=_REFUSALS_MAX)(self._decide_unasked)
         self._unasked = tuple(absent(name, MissingCause.NOT_ASKED) for name in policy.members)
 
     async def screen(self, request: Request, rpc: str = "Screen") -> Screening:
         """One verdict, before the deadline; never raises, except that cancelling it cancels the work."""
-        begun_s = time.monotonic()
+        begun_s, verdict_id, trace = time.monotonic(), str(uuid.uuid4()), self._tracer.screening(rpc)
+        about(verdict_id=verdict_id, trace_id=trace.trace_id)
         if self._monitor is not None:
             request = self._monitor.tightened(request)
         deadline_s = min(request.deadline_s - self._reply_reserve_s, begun_s + self._budget_s)
-        evidence, verdict, reports = await self._judge(request, begun_s, deadline_s)
+        ruling, reports = await self._judge(request, begun_s, deadline_s, trace)
+        trace.reached(Stage.DECIDED)
         screening = Screening(
-            verdict,
-            evidence,
+            ruling.verdict,
+            ruling.evidence,
             reports or self._unasked,
             hashlib.sha256(request.completion).digest(),
-            str(uuid.uuid4()),
+            verdict_id,
             time.monotonic() - begun_s,
+            ruling.digests,
             request.observed_only,
+            ruling.others,
         )
         if self.recorder is not None:
             try:
@@ -83,6 +98,9 @@ class SafetyFilter:
                 log_failure("record", error)
                 screening = self.recorder.unrecorded(screening)
             screening = replace(screening, total_s=time.monotonic() - begun_s)
+        trace_id = trace.end(request, screening)
+        if trace_id:
+            screening = replace(screening, trace_id=trace_id)
         self._count_members(screening)
         if request.partial:  # a stream is one verdict, not as many as it has sentences
             self._metrics.stream_parts.labels(screening.verdict.decision).inc()
@@ -97,7 +115,8 @@ class SafetyFilter:
         verdict, metrics = screening.verdict, self._metrics
         first = verdict.reasons[0] if verdict.reasons else ""
         metrics.verdicts.labels(verdict.decision, first).inc()
-        metrics.screen_seconds.labels(rpc, verdict.decision).observe(screening.total_s)
+        metrics.screen_seconds.labels(rpc, verdict.decision).observe(screening.total_s, screening.trace_id)
+        log_detail("verdict", rpc=rpc, decision=verdict.decision, reason=first, total_s=screening.total_s)
         if verdict.margin is not None:
             metrics.margin.observe(verdict.margin)
         if verdict.disagreement is not None:
@@ -113,22 +132,28 @@ class SafetyFilter:
                 metrics.dissent.labels(member, result.category).inc()
 
     async def _judge(
-        self, request: Request, begun_s: float, deadline_s: float
-    ) -> tuple[Evidence, Verdict, tuple[MemberReport, ...]]:
-        """Evidence and verdict; whatever goes wrong is an alarm in the evidence, and `decide` sees to the rest."""
+        self, request: Request, begun_s: float, deadline_s: float, trace: Trace
+    ) -> tuple[Ruling, tuple[MemberReport, ...]]:
+        """The verdict and what it is based on; whatever goes wrong is an alarm in the evidence, and `decide` sees to the rest."""
         try:
-            found = await self._gather(request, begun_s, deadline_s)
+            found = await self._gather(request, begun_s, deadline_s, trace)
+            trace.reached(Stage.GATHERED)
             if not isinstance(found, Reason):
                 evidence, reports = found
-                return evidence, decide(evidence, self.policy), reports
+                return self._rule(request, evidence), reports
         except Exception as error:
             log_failure("screen", error)
             found = Reason.INTERNAL_ERROR
         certificate = self.certification.state(request.profile)
-        return *self._refusal(found, request.profile, request.extra_margin, certificate), ()
+        return self._refusal(found, request.profile, request.extra_margin, certificate), ()
+
+    def _rule(self, request: Request, evidence: Evidence) -> Ruling:
+        """What the policy decides, and the one on trial, if there is one."""
+        ruling = Ruling(evidence, decide(evidence, self.policy), self.digests)
+        return ruling if self.canary is None else self.canary.weigh(request, ruling)
 
     async def _gather(
-        self, request: Request, begun_s: float, deadline_s: float
+        self, request: Request, begun_s: float, deadline_s: float, trace: Trace
     ) -> tuple[Evidence, tuple[MemberReport, ...]] | Reason:
         """The evidence on an exchange with the members' reports, or the reason why they were not asked."""
         if self.recorder is not None:
@@ -138,7 +163,7 @@ class SafetyFilter:
             refused = Reason.DEADLINE
         if refused is not None:
             return refused
-        answer = await self._ask(request, deadline_s)
+        answer = await self._ask(request, deadline_s, trace)
         if answer.refused is not None:
             return answer.refused
         for name in {view.name for view in answer.exchange.views} if answer.exchange else ():
@@ -154,19 +179,22 @@ class SafetyFilter:
         )
         return evidence, answer.reports
 
-    async def _ask(self, request: Request, deadline_s: float) -> Answer:
+    async def _ask(self, request: Request, deadline_s: float, trace: Trace) -> Answer:
         """What the members say of it, or said when they were last asked."""
         opening = partial(_exchange, request, self._gate)
-        question = Question(opening, len(request.completion), deadline_s, request.bulk, request.known)
-        if self._cache is None or request.partial:
+        question = Question(
+            opening, len(request.completion), deadline_s, request.bulk, request.known, self._roles, trace.context
+        )
+        if self.cache is None or request.partial:
             return self._gated(await self.panel.ask(question))
-        key = self._cache.key(request.prompt, request.completion, request.caller)
-        kept = self._cache.get(key)
+        key = self.cache.key(request.prompt, request.completion, request.caller)
+        kept = self.cache.get(key)
         self._metrics.evidence_cache.labels("miss" if kept is None else "hit").inc()
         if kept is not None:
+            trace.reached(Stage.CACHED)
             return kept
         answer = self._gated(await self.panel.ask(question))
-        self._cache.put(key, answer)
+        self.cache.put(key, answer)
         return answer
 
     def _gated(self, answer: Answer) -> Answer:
@@ -182,10 +210,10 @@ class SafetyFilter:
 
     def _decide_unasked(
         self, reason: Reason, profile: str, extra_margin: float, certificate: CertificateState
-    ) -> tuple[Evidence, Verdict]:
+    ) -> Ruling:
         """The verdict on an exchange that no member was asked about: the same for every text."""
         evidence = replace(not_asked(self.policy.members, reason, profile, extra_margin), certificate=certificate)
-        return evidence, decide(evidence, self.policy)
+        return Ruling(evidence, decide(evidence, self.policy), self.digests)
 
     def _count_members(self, screening: Screening) -> None:
         metrics = self._metrics

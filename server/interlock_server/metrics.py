@@ -1,13 +1,16 @@
 """Every metric, declared once, as objects on a registry of their own. No judged text and nothing a caller wrote is a label."""
 
+import math
+import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import accumulate
 from typing import Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 # Dense where verdicts live, from half a millisecond to the longest budget.
@@ -27,10 +30,15 @@ SECONDS = (
     0.1,
     0.15,
     0.25,
+    0.35,
     0.5,
+    0.75,
     1,
+    1.5,
+    2,
     2.5,
     5,
+    10,
 )
 NATS = (-10, -5, -2, -1, -0.5, 0, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10)
 TOKENS_PER_TOKEN = (1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 6, 10, 25)
@@ -56,21 +64,31 @@ class Labelled(Generic[_Metric]):
             child = self._children[values] = self._metric.labels(*values) if values else self._metric
         return child
 
+    def forget(self, *values: str) -> None:
+        """Ends the child with these values: what it tells of is not there any more."""
+        if self._children.pop(values, None) is not None:
+            self._metric.remove(*values)
+
 
 class Buckets:
     """One histogram: counts of observations by the first bound that is not below them, and their sum."""
 
-    __slots__ = ("_bounds", "counts", "total")
+    __slots__ = ("_bounds", "counts", "exemplars", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+        self.exemplars: dict[int, Exemplar] = {}
+        """The last traced observation in a bucket."""
 
-    def observe(self, value: float) -> None:
+    def observe(self, value: float, trace_id: str = "") -> None:
         """Counts it. For the event loop's thread only; a scrape in another one may miss what is being counted."""
-        self.counts[bisect_left(self._bounds, value)] += 1
+        place = bisect_left(self._bounds, value)
+        self.counts[place] += 1
         self.total += value
+        if trace_id:
+            self.exemplars[place] = Exemplar({"trace_id": trace_id}, value, time.time())
 
 
 class Histogram(Collector):
@@ -96,7 +114,11 @@ class Histogram(Collector):
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
         for values, child in list(self._children.items()):
             counts = [float(count) for count in accumulate(list(child.counts))]
-            family.add_metric(list(values), list(zip(self._les, counts, strict=True)), child.total)
+            buckets = [
+                (le, count, exemplar) if (exemplar := child.exemplars.get(place)) else (le, count)
+                for place, (le, count) in enumerate(zip(self._les, counts, strict=True))
+            ]
+            family.add_metric(list(values), buckets, child.total)
             if self._bounds[0] < 0:  # a sum of values that may be negative is no counter, and the library drops both
                 family.add_sample(f"{self._name}_count", dict(zip(self._labels, values, strict=True)), counts[-1])
         yield family
@@ -168,10 +190,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._declare_verdicts()
         self._declare_streams_and_log()
         self._declare_engine()
         self._declare_trust()
+        self._declare_rollout()
         self._declare_edge()
 
     def of_member(self, member: str) -> MemberInstruments:
@@ -181,6 +205,17 @@ class Metrics:
     def of_audit(self) -> AuditInstruments:
         """The instruments of the audit log."""
         return AuditInstruments(self)
+
+    def from_zero(self, reasons: Iterable[str], members: Iterable[str], causes: Collection[str]) -> None:
+        """Has what alerts watch counted from 0 on: a rate does not see the value that a counter appears with."""
+        self.verdicts.labels("RELEASE", "")
+        for reason in reasons:
+            self.verdicts.labels("WITHHOLD", reason)
+        for decision in ("RELEASE", "WITHHOLD"):
+            self.stream_parts.labels(decision)
+        for member in members:
+            for cause in causes:
+                self.missing.labels(member, cause)
 
     def _declare_verdicts(self) -> None:
         """What is decided, and on what evidence."""
@@ -237,7 +272,10 @@ class Metrics:
             "interlock_audit_commit_seconds", "Time to write a group of records.", SECONDS
         ).labels()
         self.audit_queue = self._gauge("interlock_audit_queue", "Records that wait to be written.").labels()
-        self.audit_healthy = self._gauge("interlock_audit_healthy", "0 while records cannot be written.").labels()
+        self.audit_healthy = self._gauge(
+            "interlock_audit_healthy", "0 while records cannot be written; NaN without a log."
+        ).labels()
+        self.audit_healthy.set(math.nan)
 
     def _declare_engine(self) -> None:
         """What waits and runs."""
@@ -262,6 +300,12 @@ class Metrics:
         self.evidence_cache = self._counter("interlock_evidence_cache", "Exchanges looked up in the cache.", "result")
         self.admission_refused = self._counter("interlock_admission_refused", "Refusals before any work.", "why")
         self.breaker_state = self._gauge("interlock_breaker_state", "0 closed, 1 half open, 2 open.", "member")
+        self.member_required = self._gauge(
+            "interlock_member_required", "1 if nothing is released without this member, 0 if it only watches.", "member"
+        )
+        self.latency_budget_seconds = self._gauge(
+            "interlock_latency_budget_seconds", "What the policy gives a verdict at most."
+        ).labels()
 
     def _declare_trust(self) -> None:
         """What may be claimed of it all."""
@@ -270,6 +314,9 @@ class Metrics:
         ).labels()
         self.certificate_age_seconds = self._gauge(
             "interlock_certificate_age_seconds", "Since it was issued; NaN without one."
+        ).labels()
+        self.certificate_expires_timestamp_seconds = self._gauge(
+            "interlock_certificate_expires_timestamp_seconds", "When it lapses, in Unix time; NaN without one."
         ).labels()
         self.certificate_miss_rate_upper_bound = self._gauge(
             "interlock_certificate_miss_rate_upper_bound",
@@ -286,14 +333,36 @@ class Metrics:
         )
         self.conservative_mode = self._gauge("interlock_conservative_mode", "1 while latched.").labels()
 
-    def _declare_edge(self) -> None:
-        """What runs, and its RPCs."""
+    def _declare_rollout(self) -> None:
+        """What is in force, and how it came to be. A server that runs has loaded its configuration once."""
         self.info = self._gauge("interlock_info", "What is running.", "bundle", "policy", "build", "provider")
+        self.config_last_reload_successful = self._gauge(
+            "interlock_config_last_reload_successful", "0 while what was to be loaded last could not be."
+        ).labels()
+        self.config_last_reload_successful.set(1)
+        self.config_last_reload_timestamp_seconds = self._gauge(
+            "interlock_config_last_reload_timestamp_seconds", "When what is in force was loaded, in Unix time."
+        ).labels()
+        self.config_last_reload_timestamp_seconds.set_to_current_time()
+        self.rollout_decisions = self._counter(
+            "interlock_rollout_decisions", "What became of verdicts while a policy was tried.", "policy", "result"
+        )
+
+    def _declare_edge(self) -> None:
+        """The RPCs."""
         self.rpc_started = self._counter(
             "grpc_server_started", "RPCs begun.", "grpc_type", "grpc_service", "grpc_method"
         )
+        self.watched_file_healthy = self._gauge(
+            "interlock_watched_file_healthy", "0 while a changed file was refused, and the one before it stays.", "file"
+        )
+        self.tls_certificate_expires = self._gauge(
+            "interlock_tls_certificate_expires_timestamp_seconds", "When the server's certificate ends; NaN without TLS."
+        )
+        self.tls_certificate_expires.labels().set(math.nan)
         rpc_labels = ("grpc_type", "grpc_service", "grpc_method")
         self.rpc_handled = self._counter("grpc_server_handled", "RPCs ended.", *rpc_labels, "grpc_code")
+        self.spans = self._counter("interlock_spans", "Spans by what became of them.", "result")
         self.rpc_seconds = self._histogram("grpc_server_handling_seconds", "Time of RPCs.", SECONDS, *rpc_labels)
 
     def _counter(self, name: str, text: str, *labels: str) -> Labelled[Counter]:

@@ -67,12 +67,30 @@ class Monitor:
         self._conversations = Conversations(_CONVERSATIONS_MAX)
         self._shown: Mapping[str, Distance] = {}
         self._news = asyncio.Event()
+        self._retired = False
         self.latched: Latch | None = None
         self.refuted = False
         if settings.baseline is not None:
             read_baseline(Path(settings.baseline))
         self._adopt(self._settle())
         log_event("drift", armed=self._detector is not None, latched=self.latched is not None, refuted=self.refuted)
+
+    @property
+    def armed(self) -> bool:
+        """Whether traffic is compared with a baseline."""
+        return self._detector is not None
+
+    def take_over(self, before: "Monitor") -> None:
+        """Goes on where the one of the policy before ends: its latch holds until the files clear it, and what it has seen
+        of the same policy counts.
+        """
+        before._retired = True
+        same = before._versions[:2] == self._versions[:2] and before._baseline == self._baseline
+        if same and before._detector is not None:
+            self._detector, self._shown, self._conversations = before._detector, before._shown, before._conversations
+        before._detector = None
+        if before.latched is not None and self.latched is None:
+            self._latch(before.latched)
 
     @property
     def conservative(self) -> bool:
@@ -196,11 +214,15 @@ class Monitor:
         return found is not None and found.certificate == self._versions.certificate and bool(found.refuted)
 
     def _adopt(self, found: _Found) -> None:
-        """Does as the files say, and compares anew when the baseline is another or the latch was cleared."""
+        """Does as the files say, and compares anew when the baseline is another or the latch was cleared. One whose policy
+        is no longer in force compares nothing, and what it does is not shown.
+        """
         was, self.latched = self.latched, found.state.latched if found.state else None
         self.refuted = found.refuted
         if found.state is not None and (was is None) != (self.latched is None):
             log_event("drift_state", **found.state.model_dump(mode="json", exclude_none=True))
+        if self._retired:
+            return
         cleared = was is not None and self.latched is None
         before, self._baseline = self._baseline, found.baseline
         if found.baseline is None:

@@ -42,7 +42,7 @@ class Recorder:
                 self._metrics.shadow_flips.labels(name, screening.verdict.decision, verdict.decision).inc()
         if self._log is None:
             return screening
-        entry = self._entry(request, screening, rpc, shadows)
+        entry = self._entry(request, screening, rpc, {**screening.others, **shadows})
         kept = await self._log.write(entry, deadline_s)
         if kept or not self._log.required:
             return screening
@@ -68,7 +68,8 @@ class Recorder:
         if self._log is None or not self._log.required:
             return screening
         evidence = replace(screening.evidence, alarms=(*screening.evidence.alarms, Reason.AUDIT_FAILED))
-        return replace(screening, evidence=evidence, verdict=decide(evidence, self._policy))
+        verdict = decide(evidence, self._policy)
+        return replace(screening, evidence=evidence, verdict=verdict, digests=self._digests, others={})
 
     def _entry(self, request: Request, screening: Screening, rpc: str, shadows: Mapping[str, Verdict]) -> Entry:
         now_ns = time.time_ns()
@@ -82,7 +83,7 @@ class Recorder:
                 request_id=request.request_id,
                 evidence=screening.evidence,
                 decided=decided(screening.verdict),
-                digests=self._digests,
+                digests=screening.digests,
                 text=text,
                 members=tuple(map(_trace, screening.reports)),
                 total_s=screening.total_s,

@@ -11,7 +11,7 @@ from typing import IO, Annotated, Any, NamedTuple
 
 import typer
 from interlock.v1 import safety_filter_pb2 as pb
-from interlock_client import AsyncSafetyFilter, Verdict
+from interlock_client import AsyncSafetyFilter, SettingsError, Tls, Verdict
 from interlock_client.responses import verdict_of
 from interlock_client.settings import ClientSettings
 from rich.console import Console
@@ -30,6 +30,10 @@ def screen(
     prompt: Annotated[str, typer.Option(help="What the completion answers or continues.")] = "",
     completion: Annotated[str | None, typer.Option(help="The text that asks to be released.")] = None,
     target: Annotated[str | None, typer.Option(help="HOST:PORT of a server.")] = None,
+    ca: Annotated[
+        Path | None, typer.Option(help="Who signed the server's certificate (PEM); without it, no TLS.")
+    ] = None,
+    token_file: Annotated[Path | None, typer.Option(help="Holds the token of a caller, for --target.")] = None,
     local: Annotated[bool, typer.Option("--local", help="Run the models in this process (the default).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
     file: Annotated[Path | None, typer.Option(help="JSON Lines of {id, prompt, completion}.")] = None,
@@ -40,7 +44,7 @@ def screen(
     """Screen one exchange (exit code 0 released, 3 withheld) or a file of them (0 when every line was read)."""
     if (completion is None) == (file is None) or (file is None) != (out is None) or (local and target):
         raise ConfigError("screen: give --completion, or --file and --out; and at most one of --local and --target")
-    opened = _remote(target, profile) if target else _local(config, profile)
+    opened = _remote(target, profile, ca, token_file) if target else _local(config, profile)
     if file is not None and out is not None:
         raise typer.Exit(_screen_file(opened, file, out))
     verdict = asyncio.run(_screen_one(opened, _encode(prompt), _encode(completion or "")))
@@ -56,14 +60,21 @@ class _Opened(NamedTuple):
 
 
 @asynccontextmanager
-async def _remote(target: str, profile: str) -> AsyncIterator[_Opened]:
-    async with AsyncSafetyFilter(targets=target, profile=profile, detail="full", timeout_s=10.0) as client:
+async def _remote(target: str, profile: str, ca: Path | None, token_file: Path | None) -> AsyncIterator[_Opened]:
+    try:
+        tls = Tls(root=ca) if ca else None
+        made = AsyncSafetyFilter(
+            targets=target, profile=profile, detail="full", timeout_s=10.0, tls=tls, token_file=token_file
+        )
+    except SettingsError as error:
+        raise ConfigError(f"screen: {error}") from error
+    async with made as client:
         yield _Opened(lambda prompt, completion: client.screen(prompt=prompt, completion=completion), 8)
 
 
 @asynccontextmanager
 async def _local(config_path: Path | None, profile: str) -> AsyncIterator[_Opened]:
-    from interlock_server.app import digests, load, running_filter
+    from interlock_server.app import load, running_filter
     from interlock_server.config import load_config
     from interlock_server.metrics import Metrics
     from interlock_server.screening import Request
@@ -78,7 +89,7 @@ async def _local(config_path: Path | None, profile: str) -> AsyncIterator[_Opene
 
         async def screen_local(prompt: bytes, completion: bytes) -> Verdict:
             screening = await safety_filter.screen(Request(prompt, completion, profile))
-            message = to_verdict(screening, pb.DETAIL_FULL, "full", bundle.policy.shadow, digests(bundle))
+            message = to_verdict(screening, pb.DETAIL_FULL, "full", bundle.policy.shadow)
             return verdict_of(message, sha256(completion).digest(), settings)
 
         yield _Opened(screen_local, 2 * config.inference.lanes)

@@ -1,11 +1,14 @@
 """What is asked of the filter, and what it answers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from interlock_server.audit.record import StreamTrace
+from interlock_server.audit.record import Digests, StreamTrace
 from interlock_server.decision.evidence import Evidence
 from interlock_server.decision.verdict import Reason, Verdict
 from interlock_server.inference.scoring import KnownRows, MemberReport
+
+UNKNOWN = Digests(bundle="", policy="", build="")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,12 @@ class Screening:
     completion_sha256: bytes
     verdict_id: str
     total_s: float
+    digests: Digests = UNKNOWN
+    """Of what decided: the policy is the one whose verdict this is."""
     observed_only: bool = False
+    others: Mapping[str, Verdict] = field(default_factory=dict)
+    """What another policy said, by its name in the record."""
     released_bytes: int = 0
     """Of a growing completion: how much had been released when it was withheld."""
+    trace_id: str = ""
+    """Of the trace that is kept of it, if there is one."""

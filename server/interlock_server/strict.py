@@ -59,6 +59,8 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
         content = json.loads(text, object_pairs_hook=_unique) if path.suffix == ".json" else _load_yaml(text)
     except OSError as error:
         raise ConfigError(f"{path.name}: cannot be read: {error.strerror}") from error
+    except RecursionError:  # of a trace that is as deep nobody can make sense
+        raise ConfigError(f"{path.name}: is nested too deep") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path.name}: {_complaint(error)}") from error
     if not isinstance(content, Mapping):

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from fakes import manifest_content, member, policy_content, write_bundle
 from interlock.v1 import safety_filter_pb2 as pb
-from interlock_server.app import digests, load_members
+from interlock_server.app import load_members
 from interlock_server.bundle.load import Bundle, file_digest, load_bundle
 from interlock_server.bundle.seal import write_manifest
 from interlock_server.bundle.stories import (
@@ -19,7 +19,8 @@ from interlock_server.bundle.stories import (
     read_stories,
 )
 from interlock_server.errors import BundleError, ConfigError
-from interlock_server.transport.translate import to_ensemble
+from interlock_server.reload.generation import digests_of
+from interlock_server.transport.translate import to_digests, to_ensemble
 
 STORY = """\
 format = 1
@@ -134,7 +135,7 @@ def test_models_are_bound_to_members_and_to_nothing_else(tmp_path: Path):
 def test_get_ensemble_tells_the_story_and_how_it_stands(tmp_path: Path):
     """Members without one say nothing."""
     bundle = load_bundle(told(tmp_path, ClaimState.VOID))
-    alpha, beta, _ = to_ensemble(bundle, load_members(bundle), digests(bundle)).members
+    alpha, beta, _ = to_ensemble(bundle, load_members(bundle), to_digests(digests_of(bundle))).members
 
     assert (
         "Goal: Reads events.\nDesirable because: Events are what harms.\nConstraints: It has no state.\nNudges: "

@@ -152,7 +152,8 @@ class FakeService(grpc.GenericRpcHandler):
         answers: Queue[bytes | None] = Queue()
         self._ends.append(lambda: answers.put(None))
         withdrawn: set[int] = set()
-        context.add_callback(lambda: answers.put(None))
+        if not context.add_callback(lambda: answers.put(None)):  # the caller has gone already
+            return
 
         def answer(item: pb.ScreenManyRequest) -> None:
             inner = ItemContext(context, item, withdrawn)
@@ -180,7 +181,8 @@ class FakeService(grpc.GenericRpcHandler):
         """Answers the messages of a stream one after the other."""
         call = StreamCall(context, self._stopping, {key: str(value) for key, value in context.invocation_metadata()})
         self.guards.append(call)
-        context.add_callback(call.over.set)
+        if not context.add_callback(call.over.set):  # the caller has gone already
+            return
         with suppress(grpc.RpcError):  # the caller has gone
             for message in map(pb.ScreenStreamRequest.FromString, messages):
                 call.messages.append(message)

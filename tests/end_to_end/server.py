@@ -49,6 +49,10 @@ class Server:
         file_size_max: int | None = None,
         bundle: dict[str, Any] | None = None,
         drift: dict[str, Any] | None = None,
+        reload: dict[str, Any] | None = None,
+        tracing: dict[str, Any] | None = None,
+        access: dict[str, Any] | None = None,
+        triton: dict[str, Any] | None = None,
         **policy: Any,
     ) -> None:
         self.bundle = path / "bundle"
@@ -59,6 +63,10 @@ class Server:
         config = {
             "audit": audit or {},
             "drift": drift or {},
+            "reload": reload or {},
+            "tracing": tracing or {},
+            "triton": triton or {},
+            "access": access or {},
             "bundle": {"path": str(self.bundle), "digest": digest, "shadow_policies": shadows, **(bundle or {})},
             "inference": {**SETTINGS, **(inference or {})},
             "transport": {"address": address, "http_address": "127.0.0.1:0", **(transport or {})},

@@ -71,11 +71,14 @@ class FakeTriton(pb_grpc.GRPCInferenceServiceServicer):
 
 
 @asynccontextmanager
-async def faked() -> AsyncIterator[tuple[FakeTriton, str]]:
-    """The fake and its endpoint."""
+async def faked(
+    credentials: grpc.ServerCredentials | None = None, port: int = 0
+) -> AsyncIterator[tuple[FakeTriton, str]]:
+    """The fake and its endpoint; with credentials it speaks TLS."""
     fake, server = FakeTriton(), grpc.aio.server()
     pb_grpc.add_GRPCInferenceServiceServicer_to_server(fake, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    address = f"127.0.0.1:{port}"
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     await server.start()
     try:
         yield fake, f"127.0.0.1:{port}"

@@ -1,6 +1,7 @@
 """What the real server runs: tests/data/tiny.onnx on ONNX Runtime, as a model of Triton's python backend.
 
-A number of seconds in the file `delay` beside the versions makes each request that slow, also while the server runs.
+A number of seconds in the file `delay` beside the versions makes each request that slow, also while the server runs; with a
+file `empty` beside them answers have no rows, and are called OK.
 """
 
 import json
@@ -22,7 +23,7 @@ class TritonPythonModel:
         parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
         self._inputs = [item["name"] for item in config["input"]]
         self._scale = np.float32(parameters["scale"])
-        self._delay = Path(args["model_repository"]) / "delay"
+        self._delay, self._empty = (Path(args["model_repository"]) / name for name in ("delay", "empty"))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(parameters["path"], options, providers=["CPUExecutionProvider"])
@@ -36,6 +37,7 @@ class TritonPythonModel:
         feed = {name: triton.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
         feed.setdefault("token_type_ids", np.zeros_like(feed["input_ids"]))
         logits = self._session.run(["logits"], feed)[0] * self._scale
+        logits = logits[:0] if self._empty.exists() else logits
         return triton.InferenceResponse(output_tensors=[triton.Tensor("logits", logits)])
 
 

@@ -20,9 +20,13 @@ STOP_S = 15.0
 class TritonServer:
     """Serves every model in a folder, on a free port unless one is given; `wait_ready` before use, `kill` after."""
 
-    def __init__(self, repository: Path, port: int | None = None, packages: Path = TOOLS) -> None:
+    def __init__(
+        self, repository: Path, port: int | None = None, packages: Path = TOOLS, *, explicit: bool = False
+    ) -> None:
         assert (TOOLS / "complete").exists(), "there is no Triton server: run tests/tritonserver/install.sh"
         self.repository = repository
+        # Models can then be unloaded and loaded while it runs.
+        self._control = ["--model-control-mode=explicit", "--load-model=*"] if explicit else []
         self.port = port or free_port()
         self.endpoint = f"127.0.0.1:{self.port}"
         self._shared_memory = f"interlock_{os.getpid()}_{self.port}"
@@ -95,6 +99,7 @@ class TritonServer:
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
             "--grpc-address=127.0.0.1", f"--grpc-port={self.port}",
             "--allow-http=false", "--allow-metrics=false", "--exit-timeout-secs=10",
+            *self._control,
         ]  # fmt: skip
 
 

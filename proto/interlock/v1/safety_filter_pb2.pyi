@@ -1026,6 +1026,7 @@ class GetEnsembleResponse(_message.Message):
     PROFILES_FIELD_NUMBER: _builtins.int
     DEFAULT_PROFILE_FIELD_NUMBER: _builtins.int
     CERTIFICATE_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
     default_profile: _builtins.str
     """DefaultProfile is used when a request names none."""
     @_builtins.property
@@ -1048,6 +1049,10 @@ class GetEnsembleResponse(_message.Message):
     def certificate(self) -> Global___Certificate:
         """Certificate is the statistical statement on what the policy in force may miss."""
 
+    @_builtins.property
+    def canary(self) -> Global___Canary:
+        """Canary is the policy on trial; absent while there is none."""
+
     def __init__(
         self,
         *,
@@ -1057,14 +1062,43 @@ class GetEnsembleResponse(_message.Message):
         profiles: _abc.Iterable[_builtins.str] | None = ...,
         default_profile: _builtins.str = ...,
         certificate: Global___Certificate | None = ...,
+        canary: Global___Canary | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "digests", b"digests"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary", "certificate", b"certificate", "digests", b"digests"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "certificate", b"certificate", "default_profile", b"default_profile", "digests", b"digests", "members", b"members", "profiles", b"profiles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary", "categories", b"categories", "certificate", b"certificate", "default_profile", b"default_profile", "digests", b"digests", "members", b"members", "profiles", b"profiles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetEnsembleResponse: _TypeAlias = GetEnsembleResponse  # noqa: Y015
+
+@_typing.final
+class Canary(_message.Message):
+    """Canary is a policy on trial. It may withhold what the policy in force releases, never the other way round; a verdict that
+    it gave names its digest.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    """Policy is its digest."""
+    share: _builtins.float
+    """Share is the part of the conversations for which it counts, from 0 to 1."""
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Canary: _TypeAlias = Canary  # noqa: Y015
 
 @_typing.final
 class EnsembleMember(_message.Message):
@@ -1247,6 +1281,7 @@ class Verdict(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     ENFORCEMENT_FIELD_NUMBER: _builtins.int
     RELEASED_BYTES_FIELD_NUMBER: _builtins.int
+    FALLBACK_TEXT_FIELD_NUMBER: _builtins.int
     decision: Global___Decision.ValueType
     """Decision says whether the completion may be released."""
     verdict_id: _builtins.str
@@ -1271,6 +1306,10 @@ class Verdict(_message.Message):
     """Enforcement is the mode that the caller declared."""
     released_bytes: _builtins.int
     """ReleasedBytes is how much of a withheld stream had been released before."""
+    fallback_text: _builtins.str
+    """FallbackText is what the operator wrote down for this caller to show instead of a withheld completion, in the first
+    language of the call's `accept-language` metadata that there is; empty when there is none.
+    """
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:
         """RetryAfter is how long to wait before that."""
@@ -1315,10 +1354,11 @@ class Verdict(_message.Message):
         profile: _builtins.str = ...,
         enforcement: Global___Enforcement.ValueType = ...,
         released_bytes: _builtins.int = ...,
+        fallback_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_disagreement", b"_disagreement", "_margin", b"_margin", "digests", b"digests", "disagreement", b"disagreement", "margin", b"margin", "retry_after", b"retry_after", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_disagreement", b"_disagreement", "_margin", b"_margin", "action", b"action", "categories", b"categories", "completion_sha256", b"completion_sha256", "decision", b"decision", "digests", b"digests", "disagreement", b"disagreement", "enforcement", b"enforcement", "margin", b"margin", "margin_comparable", b"margin_comparable", "members", b"members", "profile", b"profile", "reasons", b"reasons", "released_bytes", b"released_bytes", "retry_after", b"retry_after", "retryable", b"retryable", "timing", b"timing", "verdict_id", b"verdict_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_disagreement", b"_disagreement", "_margin", b"_margin", "action", b"action", "categories", b"categories", "completion_sha256", b"completion_sha256", "decision", b"decision", "digests", b"digests", "disagreement", b"disagreement", "enforcement", b"enforcement", "fallback_text", b"fallback_text", "margin", b"margin", "margin_comparable", b"margin_comparable", "members", b"members", "profile", b"profile", "reasons", b"reasons", "released_bytes", b"released_bytes", "retry_after", b"retry_after", "retryable", b"retryable", "timing", b"timing", "verdict_id", b"verdict_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__disagreement: _TypeAlias = _typing.Literal["disagreement"]  # noqa: Y015
     _WhichOneofArgType__disagreement: _TypeAlias = _typing.Literal["_disagreement", b"_disagreement"]  # noqa: Y015

@@ -215,7 +215,7 @@ def _batch(entries: Sequence[Entry], keeper: TextKeeper, segment: Segment) -> tu
             if len(line) > LINE_SIZE_MAX:
                 raise ValueError("a record is too long")
         except Exception as error:
-            log_failure("audit record", error)
+            log_failure("audit record", error, verdict_id=entry.verdict_id)
             made.append(False)
             continue
         digest = line_digest

@@ -25,10 +25,12 @@ class Distances:
         if prototypes is None or prototypes.ndim != 2 or len(prototypes) < NEAREST:
             raise BackendError(f"member {member}: {path.name} has no {NEAREST} prototypes or more")
         self._prototypes = prototypes.astype(np.float32).T
+        self.width = len(self._prototypes)
+        """Of the states that can be compared."""
 
     def __call__(self, hidden: NDArray[np.float32]) -> Floats:
         """One for each row, 0 to 2; not a number where a state is none, and for states of another width."""
-        if hidden.ndim != 2 or hidden.shape[1] != len(self._prototypes):
+        if hidden.ndim != 2 or hidden.shape[1] != self.width:
             return np.full(len(hidden), np.nan)
         with np.errstate(all="ignore"):
             cosines = hidden @ self._prototypes / np.sqrt(np.einsum("nw,nw->n", hidden, hidden))[:, np.newaxis]

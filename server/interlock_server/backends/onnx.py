@@ -51,7 +51,7 @@ class OnnxBackend:
         if self._distances is not None and "hidden" not in {item.name for item in self._session.get_outputs()}:
             raise BackendError(f"member {member.name}: the model has no output hidden, which its gate looks at")
         self.batching = BatchRule()
-        if member.reads.input == "sentences" and self._ignores_company():
+        if member.reads.input == "sentences" and self.ignores_company():
             self.batching = SENTENCES
 
     def read(self, exchange: Exchange) -> Reading:
@@ -69,6 +69,18 @@ class OnnxBackend:
         for places in by_length.values():
             logits.update(zip(places, self._run([windows[place] for place in places], run), strict=True))
         return self._scored(in_order(logits))
+
+    def ignores_company(self) -> bool:
+        """Whether a window gets the same score alone and padded among others; not so where activations are quantised
+        by what is in the batch.
+        """
+        windows = self.read(Exchange("", PROBE)).windows
+        try:
+            together = self._run(windows, Run())
+            alone = np.concatenate([self._run([window], Run()) for window in windows])
+        except Exception:  # one at a time then; whether it runs at all is what the golden exchanges tell
+            return False
+        return together.shape == alone.shape and bool(np.allclose(together, alone, rtol=0, atol=COMPANY_TOLERANCE))
 
     def close(self) -> None:
         """The session goes with the last reference to it."""
@@ -93,18 +105,6 @@ class OnnxBackend:
         feed = {name: np.empty(shape, np.int64) for name in self._inputs}
         fill(feed, windows)
         return feed
-
-    def _ignores_company(self) -> bool:
-        """Whether a window gets the same score alone and padded among others; not so where activations are quantised
-        by what is in the batch.
-        """
-        windows = self.read(Exchange("", PROBE)).windows
-        try:
-            together = self._run(windows, Run())
-            alone = np.concatenate([self._run([window], Run()) for window in windows])
-        except Exception:  # one at a time then; whether it runs at all is what the golden exchanges tell
-            return False
-        return together.shape == alone.shape and bool(np.allclose(together, alone, rtol=0, atol=COMPANY_TOLERANCE))
 
 
 def session_options() -> Any:

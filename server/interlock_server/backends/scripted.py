@@ -2,12 +2,13 @@
 
 The script is a JSON file that is read again whenever it changes, so that a running server can be made to misbehave:
 `{"mode": "ok" | "crash" | "hang" | "nan" | "slow", "seconds": 0, "default": 0.01, "phrases": {"stab": 0.99}}`.
+Further modes are the kinds of nonsense in NONSENSE.
 """
 
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,16 @@ from interlock_server.errors import BackendError
 from interlock_server.text.exchange import Exchange
 from interlock_server.text.views import View
 
-MODES = ("ok", "crash", "hang", "nan", "slow")
+Scores = NDArray[np.float64]
+NONSENSE: Mapping[str, Callable[[Scores], Scores]] = {
+    "nan": lambda scores: np.full_like(scores, math.nan),
+    "infinite": lambda scores: np.full_like(scores, -math.inf),
+    "out_of_range": lambda scores: scores - 5,
+    "wrong_shape": lambda scores: scores[:, 1:],
+    "too_few_rows": lambda scores: scores[1:],
+}
+"""What a broken model makes of its scores."""
+MODES = ("ok", "crash", "hang", "slow", *NONSENSE)
 
 
 class ScriptedBackend:
@@ -35,6 +45,7 @@ class ScriptedBackend:
         self._reads = member.reads
         self._categories = len(member.categories)
         self._path = files["model"]
+        self._known: tuple[tuple[int, int], dict[str, object]] = ((0, 0), {})
         self._read_script()
 
     def read(self, exchange: Exchange) -> Reading:
@@ -43,7 +54,7 @@ class ScriptedBackend:
         views = views_to_read(exchange, self._reads.views, uncased)
         return Reading([_window(v, v.text.lower() if uncased else v.text) for v in views])
 
-    def score(self, windows: Sequence[Window], run: Run) -> NDArray[np.float64]:
+    def score(self, windows: Sequence[Window], run: Run) -> Scores:
         """The scripted score in every category, or the scripted failure."""
         script = self._read_script()
         mode = script.get("mode", "ok")
@@ -51,9 +62,8 @@ class ScriptedBackend:
             raise RuntimeError(f"scripted crash at {_text(windows[0])!r}")  # as real ones do; nobody may print it
         seconds = math.inf if mode == "hang" else float(str(script.get("seconds", 0))) if mode == "slow" else 0.0
         self._wait(seconds, run)
-        if mode == "nan":
-            return np.full((len(windows), self._categories), math.nan)
-        return np.array([[self._score(window, script)] * self._categories for window in windows])
+        scores = np.array([[self._score(window, script)] * self._categories for window in windows])
+        return NONSENSE[str(mode)](scores) if mode in NONSENSE else scores
 
     def close(self) -> None:
         """Nothing to free."""
@@ -77,11 +87,16 @@ class ScriptedBackend:
 
     def _read_script(self) -> dict[str, object]:
         try:
+            found = self._path.stat()
+            state, (known, script) = (found.st_mtime_ns, found.st_ino), self._known
+            if state == known:
+                return script
             script = json.loads(self._path.read_text())
         except (OSError, ValueError) as error:
             raise BackendError(f"member {self._name}: {self._path.name} is not a script") from error
         if not isinstance(script, dict) or script.get("mode", "ok") not in MODES:
             raise BackendError(f"member {self._name}: {self._path.name}: mode must be one of {', '.join(MODES)}")
+        self._known = state, script
         return script
 
 

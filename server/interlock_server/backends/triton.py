@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from interlock_server.backends.backend import BatchRule, Check, Reading, ScoreError, Window
 from interlock_server.backends.cutting import token_windows
+from interlock_server.backends.gate import Distances
 from interlock_server.backends.tokenizer import load_tokens
+from interlock_server.backends.triton_channel import read_secrets
 from interlock_server.backends.triton_endpoint import TritonEndpoint
 from interlock_server.backends.triton_settings import TritonSettings
 from interlock_server.bundle.manifest import MemberManifest
@@ -27,9 +29,9 @@ SPREAD_MAX = 1.5
 
 
 class TritonBackend:
-    """A classifier as of OnnxBackend, called `runs.remote_model` on each of the servers in the settings.
+    """A classifier as of OnnxBackend, also with a gate, called `runs.remote_model` on each of the servers in the settings.
 
-    Raises BackendError when no server is configured or the tokenizer cannot be loaded; nothing is connected before `connect`.
+    Raises BackendError when no server is configured or a file cannot be loaded; nothing is connected before `connect`.
     """
 
     provider = "triton"
@@ -42,6 +44,8 @@ class TritonBackend:
         self.slots = settings.slots
         self._member, self._settings = member, settings
         self._tokens = load_tokens(files["tokenizer"], member.name)
+        self._distances = Distances(files["gate"], member.name) if "gate" in files else None
+        self._secrets = read_secrets(settings.tls)
         self._endpoints: list[TritonEndpoint] = []
         self._caretaker: asyncio.Task[None] | None = None
         self._turn = count()
@@ -58,7 +62,10 @@ class TritonBackend:
     async def connect(self, check: Check) -> None:
         """Looks at the model on every server; one that passes is enough, and the others are looked at again and again."""
         if not self._endpoints:
-            self._endpoints = [self._endpoint(address) for address in self._settings.endpoints]
+            self._endpoints = [
+                TritonEndpoint(address, self._member, self._distances, self._settings, self._secrets)
+                for address in self._settings.endpoints
+            ]
         looks = [self._look(endpoint, check) for endpoint in self._endpoints]
         errors = [error for error in await asyncio.gather(*looks, return_exceptions=True) if error is not None]
         for error in errors:
@@ -94,11 +101,6 @@ class TritonBackend:
             await asyncio.gather(caretaker, return_exceptions=True)
         endpoints, self._endpoints = self._endpoints, []
         await asyncio.gather(*(endpoint.close() for endpoint in endpoints))
-
-    def _endpoint(self, address: str) -> TritonEndpoint:
-        runs = self._member.runs
-        categories = len(self._member.categories)
-        return TritonEndpoint(address, runs.remote_model, runs.remote_version, categories, self._settings)
 
     def _turns(self) -> list[TritonEndpoint]:
         """Whom to ask, in this order: all in turn, but those that were silent lately after the others."""

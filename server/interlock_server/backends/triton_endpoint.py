@@ -15,19 +15,21 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as pb_grpc
 
 from interlock_server.backends.backend import Check, ScoreError, Window, logistic
+from interlock_server.backends.gate import Distances
+from interlock_server.backends.triton_channel import Secrets, open_channel, read_secrets
 from interlock_server.backends.triton_protocol import (
-    ANSWER_BYTES_MAX,
     Failure,
     Model,
     describe,
     infer_request,
     meaning,
-    read_logits,
+    read_outputs,
 )
 from interlock_server.backends.triton_settings import TritonSettings
+from interlock_server.bundle.manifest import MemberManifest
 from interlock_server.errors import BackendError, InterlockError
+from interlock_server.trace_context import outgoing
 
-NEVER_MS = 2**31 - 1
 WRONG_MODEL_S = 30.0
 """A server that has another model is not soon looked at again: that is many calls, and somebody has to do something first."""
 
@@ -35,17 +37,26 @@ WRONG_MODEL_S = 30.0
 class TritonEndpoint:
     """Belongs to the event loop on which it is made. `model` is None unless it may be asked."""
 
-    def __init__(self, address: str, name: str, version: str, categories: int, settings: TritonSettings) -> None:
+    def __init__(
+        self,
+        address: str,
+        member: MemberManifest,
+        distances: Distances | None,
+        settings: TritonSettings,
+        secrets: Secrets | None,
+    ) -> None:
         self.address = address
         self.model: Model | None = None
         self.complaint = "it was not looked at yet"
         self.rests_until_s = 0.0
         self.look_again_s = 0.0
-        self._name, self._version, self._categories = name, version, categories
+        self._name, self._version = member.runs.remote_model, member.runs.remote_version
+        self._distances = distances
+        self._outputs = {"logits": len(member.categories)} | ({"hidden": distances.width} if distances else {})
         self._connect_s, self._check_s = settings.connect_timeout_ms / 1000, settings.check_timeout_ms / 1000
         self._rest_s = settings.rest_ms / 1000
-        self._channel = grpc.aio.insecure_channel(address, options=_options(settings))
-        self._stub: Any = pb_grpc.GRPCInferenceServiceStub(self._channel)
+        self._settings, self._secrets = settings, secrets
+        self._open()
         self._closed = False
 
     def usable(self) -> bool:
@@ -60,6 +71,7 @@ class TritonEndpoint:
 
     async def look(self, check: Check) -> None:
         """Sets `model` if the server has the one that is expected; raises BackendError that says how it has not."""
+        await self._renew()
         try:
             async with asyncio.timeout(self._connect_s):
                 model = await self._described()
@@ -82,7 +94,7 @@ class TritonEndpoint:
         """Scores; raises ScoreError. Being cancelled cancels the call, which the server then may drop."""
         request = infer_request(self._name, model, windows, left_s)
         try:
-            answer = await self._stub.ModelInfer(request, timeout=left_s)
+            answer = await self._stub.ModelInfer(request, timeout=left_s, metadata=outgoing())
         except grpc.RpcError as error:
             raise self._failed(meaning(error)) from None  # its message may quote ids
         except asyncio.CancelledError:
@@ -91,15 +103,33 @@ class TritonEndpoint:
                 raise ScoreError("FAILED") from None
             raise
         self.rests_until_s = 0.0
-        logits = read_logits(answer, model, len(windows), self._categories)
-        if logits is None:
+        outputs = read_outputs(answer, model, len(windows))
+        if outputs is None or not np.isfinite(outputs["logits"]).all():
             raise self._failed(Failure("INVALID", lost=True))
-        return logistic(logits)
+        scores = logistic(outputs["logits"].astype(np.float64))
+        if self._distances is None:
+            return scores
+        return np.hstack([scores, self._distances(outputs["hidden"])[:, np.newaxis]])
 
     async def close(self) -> None:
         """Hangs up; calls under way fail."""
         self._closed = True
         await self._channel.close()
+
+    def _open(self) -> None:
+        self._channel = open_channel(self.address, self._secrets, self._settings)
+        self._stub: Any = pb_grpc.GRPCInferenceServiceStub(self._channel)
+
+    async def _renew(self) -> None:
+        """Another connection if the certificates are others now."""
+        try:
+            secrets = await asyncio.to_thread(read_secrets, self._settings.tls)
+        except BackendError as error:
+            raise self._error(str(error)) from None
+        if secrets != self._secrets:
+            self._secrets, before = secrets, self._channel
+            self._open()
+            await before.close()
 
     async def _described(self) -> Model:
         """What the server says of itself and of the model; raises ValueError or RpcError."""
@@ -112,7 +142,7 @@ class TritonEndpoint:
             raise ValueError("the model is not there, or not ready")
         metadata = await self._stub.ModelMetadata(pb.ModelMetadataRequest(**which))
         config = (await self._stub.ModelConfig(pb.ModelConfigRequest(**which))).config
-        model = describe(metadata, config, self._categories)
+        model = describe(metadata, config, self._outputs)
         return model._replace(version=self._version or model.version)
 
     def _failed(self, failure: Failure) -> ScoreError:
@@ -126,19 +156,3 @@ class TritonEndpoint:
         self.lose(complaint)
         version = f" version {self._version}" if self._version else ""
         return BackendError(f"{self.address}, model {self._name}{version}: {complaint}")
-
-
-def _options(settings: TritonSettings) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", ANSWER_BYTES_MAX),
-        ("grpc.keepalive_time_ms", settings.keepalive_ms),
-        ("grpc.keepalive_timeout_ms", settings.keepalive_timeout_ms),
-        ("grpc.keepalive_permit_without_calls", 0),  # servers hang up on those who ping while nothing is under way
-        # Without calls a connection stays, so that one that is gone always means that the server may be another.
-        ("grpc.client_idle_timeout_ms", NEVER_MS),
-        ("grpc.initial_reconnect_backoff_ms", settings.rest_ms),
-        ("grpc.max_reconnect_backoff_ms", settings.rest_ms),
-        ("grpc.min_reconnect_backoff_ms", settings.connect_timeout_ms),  # the time that one attempt gets
-        ("grpc.use_local_subchannel_pool", 1),  # a connection of its own: its state is that of this member's model
-        ("grpc.enable_http_proxy", 0),  # nothing here is steered by the environment
-    ]

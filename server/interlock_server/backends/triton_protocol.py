@@ -3,7 +3,7 @@
 Nothing that a server sends is believed before it is measured, and none of its messages is passed on: they may quote ids.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import grpc
@@ -21,10 +21,12 @@ ANSWER_BYTES_MAX = 4 << 20
 
 
 class Model(NamedTuple):
-    """What one server has: which version, what it takes, and how many windows in one call (0: any number)."""
+    """What one server has: which version, what it takes and gives, and how many windows in one call (0: any number)."""
 
     version: str
     inputs: tuple[str, ...]
+    outputs: Mapping[str, int]
+    """Name -> columns."""
     batch_max: int
 
 
@@ -62,18 +64,21 @@ def meaning(error: grpc.RpcError) -> Failure:
     return next(found for status, part, found in FAILURES if status in (None, code) and part in message)
 
 
-def describe(metadata: Any, config: Any, categories: int) -> Model:
-    """The model that a server announces; raises ValueError that says how it is not the one expected."""
+def describe(metadata: Any, config: Any, expected: Mapping[str, int]) -> Model:
+    """The model that a server announces; raises ValueError that says how it is not the one expected, which gives outputs
+    of so many columns.
+    """
     inputs = {tensor.name: tensor for tensor in metadata.inputs}
     if not NEEDED <= set(inputs) <= NEEDED | OPTIONAL:
         raise ValueError(f"the model's inputs are {sorted(inputs)}")
     outputs = {tensor.name: tensor for tensor in metadata.outputs}
-    if "logits" not in outputs:
+    if not set(expected) <= set(outputs):
         raise ValueError(f"the model's outputs are {sorted(outputs)}")
     for tensor in inputs.values():
         _expect(tensor, "INT64", [-1, -1])
-    _expect(outputs["logits"], "FP32", [-1, categories])
-    return Model(max(metadata.versions, key=int, default=""), tuple(sorted(inputs)), config.max_batch_size)
+    for name, columns in expected.items():
+        _expect(outputs[name], "FP32", [-1, columns])
+    return Model(max(metadata.versions, key=int, default=""), tuple(sorted(inputs)), expected, config.max_batch_size)
 
 
 def infer_request(name: str, model: Model, windows: Sequence[Window], left_s: float) -> Any:
@@ -85,25 +90,28 @@ def infer_request(name: str, model: Model, windows: Sequence[Window], left_s: fl
     for item, values in inputs.items():
         request.inputs.add(name=item, datatype="INT64", shape=shape)
         request.raw_input_contents.append(values.tobytes())
-    request.outputs.add(name="logits")
+    for item in model.outputs:
+        request.outputs.add(name=item)
     request.parameters["timeout"].int64_param = min(max(int(left_s * 1e6), 1), MICROSECONDS_MAX)
     return request
 
 
-def read_logits(answer: Any, model: Model, rows: int, categories: int) -> NDArray[np.float64] | None:
-    """The logits, or None if the answer is not exactly what was asked for.
+def read_outputs(answer: Any, model: Model, rows: int) -> Mapping[str, NDArray[np.float32]] | None:
+    """The outputs by name, or None if the answer is not exactly what was asked for.
 
     The bytes are counted first: a server with numpy 2 in its python backend sends none, with a good shape and status OK.
     """
-    if answer.model_version != model.version or [output.name for output in answer.outputs] != ["logits"]:
+    if answer.model_version != model.version or len(answer.raw_output_contents) != len(answer.outputs):
         return None
-    output, content = answer.outputs[0], list(answer.raw_output_contents)
-    if output.datatype != "FP32" or list(output.shape) != [rows, categories]:
+    if sorted(output.name for output in answer.outputs) != sorted(model.outputs):
         return None
-    if [len(raw) for raw in content] != [rows * categories * 4]:
-        return None
-    logits = np.frombuffer(content[0], dtype="<f4").reshape(rows, categories).astype(np.float64)
-    return logits if np.isfinite(logits).all() else None
+    found = {}
+    for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True):
+        columns = model.outputs[output.name]
+        if output.datatype != "FP32" or list(output.shape) != [rows, columns] or len(raw) != rows * columns * 4:
+            return None
+        found[output.name] = np.frombuffer(raw, dtype="<f4").reshape(rows, columns)
+    return found
 
 
 def _expect(tensor: Any, datatype: str, shape: list[int]) -> None:

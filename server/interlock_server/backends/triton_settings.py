@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from interlock_server.strict import Settings
 
@@ -23,11 +23,31 @@ def _different(endpoints: list[str]) -> list[str]:
 Endpoint = Annotated[str, AfterValidator(_host_and_port)]
 
 
+class TritonTls(Settings):
+    """PEM files, read anew before every attempt to connect: whoever renews one replaces it, and restarts nothing."""
+
+    ca_file: str
+    """Of the authority that signed the servers' certificates; no other is believed."""
+    certificate_file: str | None = None
+    """What this process shows to servers that ask for it."""
+    key_file: str | None = None
+    """Of that certificate."""
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> "TritonTls":
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file need each other")
+        return self
+
+
 class TritonSettings(Settings):
     """Where the servers are, and limits on what is asked of them."""
 
     endpoints: Annotated[list[Endpoint], Field(max_length=64), AfterValidator(_different)] = []
     """Of servers that all have every remote member; each is asked in turn, and another one when it is lost."""
+    tls: TritonTls | None = None
+    insecure: bool = False
+    """Allows plain text to an endpoint beyond this machine: whoever can listen there reads, or changes, what is judged."""
     slots: int = Field(default=8, ge=1, le=1_024)
     """Calls under way at once, for each member, over all servers. More wait in this process, by urgency."""
     connect_timeout_ms: int = Field(default=5_000, ge=10, le=60_000)

@@ -64,7 +64,7 @@ def load_bundle(
     manifest = validate(Manifest, read_mapping(manifest_path), MANIFEST)
     _check_files(path, manifest)
     policy = load_policy(policy_path or path / manifest.policy, manifest)
-    _require_gate(policy, manifest)
+    require_gate(policy, manifest)
     bundle = Bundle(path, actual, manifest, policy, _golden(path / manifest.golden, manifest))
     stated = certificate_path or (path / manifest.certificate if manifest.certificate else None)
     stories = load_stories(path, manifest, bundle.models_digest)
@@ -95,7 +95,7 @@ def _check_files(path: Path, manifest: Manifest) -> None:
             raise BundleError(f"{path / name}: does not have the digest that {MANIFEST} states; the file was altered")
 
 
-def _require_gate(policy: Policy, manifest: Manifest) -> None:
+def require_gate(policy: Policy, manifest: Manifest) -> None:
     """A policy that asks for p-values which nobody gives would withhold everything."""
     gated = manifest.gated_member
     for name, profile in policy.profiles.items():

@@ -81,6 +81,7 @@ FILES_NEEDED: dict[str, set[str]] = {
 }
 
 HAVE_PRECISIONS = {("pytorch", "cpu"), ("pytorch", "cuda"), ("onnx", "tensorrt")}
+HAVE_GATES = {("onnx", "cpu"), ("triton", "cpu")}
 
 
 class MemberManifest(Settings):
@@ -108,8 +109,8 @@ class MemberManifest(Settings):
             raise ValueError(f"runs.provider is for onnx and pytorch, not for {self.backend}")
         if self.runs.precision != "float32" and (self.backend, self.runs.provider) not in HAVE_PRECISIONS:
             raise ValueError("runs.precision is for pytorch, and for onnx with tensorrt")
-        if "gate" in self.files and (self.backend, self.runs.provider) != ("onnx", "cpu"):
-            raise ValueError("files.gate is for onnx on the cpu")
+        if "gate" in self.files and (self.backend, self.runs.provider) not in HAVE_GATES:
+            raise ValueError("files.gate is for onnx on the cpu, and for triton")
         if (self.backend == "triton") != bool(self.runs.remote_model):
             raise ValueError("runs.remote_model is for the backend triton, which needs it")
         return self

@@ -17,6 +17,7 @@ from interlock_server.decision.verdict import Reason
 from interlock_server.inference.admission import may_go_on
 from interlock_server.inference.scoring import KnownRows, Member, MemberReport, Outcome, Work
 from interlock_server.text.exchange import Exchange
+from interlock_server.trace_context import TraceContext
 
 INTERACTIVE, BULK, SHADOW = 0, 1, 2
 Key = tuple[int, float, int, int]
@@ -45,12 +46,14 @@ class Inquiry:
         cost_s: float = 0.0,
         on_settled: Callable[[], None] = _nothing,
         known: KnownRows | None = None,
+        trace: TraceContext | None = None,
     ) -> None:
         self.opening = opening
         self.deadline_s = deadline_s
         self.submitted_s = submitted_s
         self.cost_s = cost_s
         self.on_settled = on_settled
+        self.trace = trace
         urgency_s = min(deadline_s, submitted_s + age_max_s)
         self.key: Key = (priority, urgency_s, next(self._numbers), 0)
         self.works = tuple(Work(m, known.setdefault(m.name, {}) if known is not None else None) for m in members)
@@ -141,6 +144,7 @@ class Batch:
     pieces: list[tuple[WorkItem, Window]]
     cost_s: float
     handle: Run = field(default_factory=Run)
+    begun_s: float = 0.0
 
     @property
     def windows(self) -> list[Window]:
@@ -153,12 +157,19 @@ class Batch:
         return max(item.inquiry.deadline_s for item, _ in self.pieces)
 
     @property
+    def trace(self) -> TraceContext | None:
+        """What the call belongs to: it has room for one trace, which is one that is kept, if there is any."""
+        traces = [item.inquiry.trace for item, _ in self.pieces]
+        return next((trace for trace in traces if trace is not None and trace.sampled), traces[0])
+
+    @property
     def tokens(self) -> int:
         """What the model computes, padding included."""
         return len(self.pieces) * max(len(window.ids) for _, window in self.pieces)
 
     def begin(self, now_s: float) -> None:
         """Notes that the works are being scored."""
+        self.begun_s = now_s
         for item, _ in self.pieces:
             item.inquiry.batches.add(self)
             item.work.begun_s = item.work.begun_s or now_s
@@ -176,6 +187,7 @@ class Batch:
             if item.inquiry.closed:
                 continue
             item.work.infer_s += took_s / len(self.pieces)
+            item.work.ended_s = self.begun_s + took_s
             if outcome.cause is not None:
                 item.work.give_up(outcome.cause, outcome.fault)
             else:

@@ -25,8 +25,7 @@ def check_golden(
         exchange = Exchange(row.prompt, row.completion)
         report = score_exchange(member, exchange)
         _compare(report, manifest, number, row)
-        if gate is not None and gate.member == member.name:
-            _compare_pvalue(ood_pvalue(gate, exchange, (report,)), number, row)
+        _compare_pvalue(gate, exchange, report, number, row)
         costs.append((exchange.completion_bytes, report.read_s + report.infer_s))
     return costs
 
@@ -36,6 +35,7 @@ async def check_golden_remotely(
     manifest: MemberManifest,
     golden: Sequence[GoldenExchange],
     score: Callable[[Sequence[Window]], Awaitable[Rows]],
+    gate: Gate | None = None,
 ) -> None:
     """The same of a model on another machine, which `score` asks; raises BundleError, and what `score` raises."""
     for number, row in enumerate(golden, 1):
@@ -44,9 +44,11 @@ async def check_golden_remotely(
         work.read(exchange)
         while work.pending:
             window = work.pending.popleft()
-            for scored in checked(await score([window]), 1, len(member.categories)).rows:
+            for scored in checked(await score([window]), 1, len(member.categories), member.gated).rows:
                 work.record(window, scored)
-        _compare(work.report(exchange, time.monotonic()), manifest, number, row)
+        report = work.report(exchange, time.monotonic())
+        _compare(report, manifest, number, row)
+        _compare_pvalue(gate, exchange, report, number, row)
 
 
 def _compare(report: MemberReport, manifest: MemberManifest, number: int, row: GoldenExchange) -> None:
@@ -62,6 +64,11 @@ def _compare(report: MemberReport, manifest: MemberManifest, number: int, row: G
             )
 
 
-def _compare_pvalue(pvalue: float | None, number: int, row: GoldenExchange) -> None:
+def _compare_pvalue(
+    gate: Gate | None, exchange: Exchange, report: MemberReport, number: int, row: GoldenExchange
+) -> None:
+    if gate is None or gate.member != report.evidence.member:
+        return
+    pvalue = ood_pvalue(gate, exchange, (report,))
     if pvalue is None or row.ood_pvalue is None or not abs(pvalue - row.ood_pvalue) <= GATE_TOLERANCE:
         raise BundleError(f"the gate: does not say of golden exchange {number} what it said when the bundle was sealed")

@@ -21,9 +21,18 @@ from interlock_server.inference.scoring import KnownRows, Member, MemberReport, 
 from interlock_server.inference.settings import InferenceSettings
 from interlock_server.metrics import Metrics
 from interlock_server.text.exchange import Exchange
+from interlock_server.trace_context import TraceContext
 
 _TICK_S = 0.05
 CPU, REMOTE = "cpu", "remote"
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Whose evidence decides, and whose is only recorded. Members that are neither are not asked."""
+
+    required: frozenset[str]
+    shadow: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,10 @@ class Question:
     bulk: bool = False
     known: KnownRows | None = None
     """Scores of windows of the same text when it was shorter, to which those of this one are added."""
+    roles: Roles | None = None
+    """Those of another policy than the one that the panel was made for."""
+    trace: TraceContext | None = None
+    """What the members' work belongs to."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +68,15 @@ class Panel:
     """The members, their breakers, and the engine that runs them. Belongs to the event loop on which it is made."""
 
     def __init__(
-        self, members: Sequence[Member], shadow: Sequence[str], settings: InferenceSettings, metrics: Metrics
+        self,
+        members: Sequence[Member],
+        shadow: Sequence[str],
+        settings: InferenceSettings,
+        metrics: Metrics,
+        cannot_heal: asyncio.Event | None = None,
     ) -> None:
         self.members = tuple(members)
-        self._shadow = frozenset(shadow)
+        self._roles = Roles(frozenset(member.name for member in members) - {*shadow}, frozenset(shadow))
         self._settings = settings
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
@@ -70,12 +88,17 @@ class Panel:
         self._runs: deque[RunRecord] = deque()
         self._lock = threading.Lock()
         self._lanes = self._make_lanes()
-        self.cannot_heal = asyncio.Event()
+        self.cannot_heal = cannot_heal or asyncio.Event()
+        self._retired = False
         self._ticking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begins to watch the lanes; call once."""
         self._ticking = asyncio.create_task(self._tick())
+
+    def retire(self) -> None:
+        """Another panel takes new questions from now on, and its queues and breakers are those to be shown."""
+        self._retired = True
 
     async def close(self) -> None:
         """Ends the lanes and frees the models."""
@@ -94,19 +117,20 @@ class Panel:
     async def ask(self, question: Question) -> Answer:
         """The answer, at the question's deadline at the latest. Raises what `opening` raises."""
         now_s = time.monotonic()
-        if self._shadow:
+        roles = question.roles or self._roles
+        if roles.shadow:
             question = replace(question, opening=_once(question.opening))
         settled: asyncio.Future[None] = self._loop.create_future()
-        required = self._inquiry(question, now_s, BULK if question.bulk else INTERACTIVE, self._required(now_s))
+        required = self._inquiry(question, now_s, BULK if question.bulk else INTERACTIVE, self._allowed(roles.required))
         required.on_settled = partial(_call_soon, self._loop, partial(_set, settled))
         if not required.works:
-            return self._answer([required])
+            return self._answer([required], roles)
         refusal = self._refusal(required, question, now_s)
         if refusal is not None:
             self._abandon(required)
             self._metrics.admission_refused.labels(refusal).inc()
             return Answer(refused=Reason.OVERLOADED)
-        asked = [required, *self._ask_shadows(question, required, now_s)]
+        asked = [required, *self._ask_shadows(question, roles.shadow, now_s)]
         timer = self._loop.call_later(max(question.deadline_s - now_s, 0.0), _set, settled)
         try:
             await settled
@@ -116,7 +140,7 @@ class Panel:
                 required.close()
             self._take_note()
             self._observe(required, question)
-        return self._answer(asked)
+        return self._answer(asked, roles)
 
     def learn(self, member: str, size_bytes: int, took_s: float) -> None:
         """Tells the admission what a text took, such as one before the first request."""
@@ -156,13 +180,13 @@ class Panel:
             elif work.fault:
                 self._runs.append(RunRecord(work.member.name, 0, 0, 0.0, good=False))
 
-    def _required(self, now_s: float) -> list[Member]:
-        """The members that decide, less those that are not asked because they keep failing."""
+    def _allowed(self, names: frozenset[str]) -> list[Member]:
+        """Those members, less the ones that are not asked because they keep failing."""
         self._take_note()
-        return [member for member in self.members if member.name not in self._shadow and self._allowed(member, now_s)]
+        return [member for member in self.members if member.name in names and self._admits(member.name)]
 
-    def _allowed(self, member: Member, now_s: float) -> bool:
-        self._breakers[member.name], allowed = self._breakers[member.name].ask(now_s)
+    def _admits(self, name: str) -> bool:
+        self._breakers[name], allowed = self._breakers[name].ask(time.monotonic())
         return allowed
 
     def _inquiry(self, question: Question, now_s: float, priority: int, members: Sequence[Member]) -> Inquiry:
@@ -176,6 +200,7 @@ class Panel:
             priority=priority,
             cost_s=sum(costs),
             known=question.known,
+            trace=question.trace,
         )
 
     def _refusal(self, inquiry: Inquiry, question: Question, now_s: float) -> str | None:
@@ -198,9 +223,9 @@ class Panel:
                     return "predicted_wait"
             return None if self._cpu.submit(inquiry) else "queue_full"
 
-    def _ask_shadows(self, question: Question, required: Inquiry, now_s: float) -> list[Inquiry]:
+    def _ask_shadows(self, question: Question, names: frozenset[str], now_s: float) -> list[Inquiry]:
         """Shadows read the same exchange when nothing else is to do, and go on when the answer has been sent."""
-        members = [member for member in self.members if member.name in self._shadow and self._allowed(member, now_s)]
+        members = self._allowed(names) if names else []
         if not members:
             return []
         shadows = self._inquiry(question, now_s, SHADOW, members)
@@ -211,7 +236,7 @@ class Panel:
             self._abandon(shadows)
         return [shadows] if accepted else []
 
-    def _answer(self, asked: Sequence[Inquiry]) -> Answer:
+    def _answer(self, asked: Sequence[Inquiry], roles: Roles) -> Answer:
         """What has been said by now; raises what went wrong before any member was asked."""
         required = asked[0]
         if isinstance(required.error, Exception):
@@ -222,7 +247,8 @@ class Panel:
         for shadows in asked[1:]:
             with self._lock:
                 said |= {report.evidence.member: report for report in shadows.reports()}
-        reports = (said.get(member.name) or absent(member.name, MissingCause.BREAKER_OPEN) for member in self.members)
+        names = [member.name for member in self.members if member.name in roles.required | roles.shadow]
+        reports = (said.get(name) or absent(name, MissingCause.BREAKER_OPEN) for name in names)
         return Answer(tuple(reports), required.exchange, required.refused)
 
     def _observe(self, inquiry: Inquiry, question: Question) -> None:
@@ -264,15 +290,19 @@ class Panel:
             now_s, grace_s = time.monotonic(), self._settings.hang_grace_ms / 1000
             lost = sum(lanes.tick(now_s, grace_s) for lanes in self._lanes.values())
             self._take_note()
-            self._metrics.lanes_lost.set(lost)
             if lost > self._settings.lanes_lost_max:
                 self.cannot_heal.set()
-            for name, lanes in self._lanes.items():
-                self._metrics.queue_depth.labels(name).set(len(lanes))
-            for name, costs in self._run_costs.items():
-                self._instruments[name].costs(costs.base_s, costs.slope_s)
-                self._instruments[name].breaker.set(self._breakers[name].state(now_s))
+            if not self._retired:
+                self._show(now_s, lost)
             await asyncio.sleep(_TICK_S)
+
+    def _show(self, now_s: float, lost: int) -> None:
+        self._metrics.lanes_lost.set(lost)
+        for name, lanes in self._lanes.items():
+            self._metrics.queue_depth.labels(name).set(len(lanes))
+        for name, costs in self._run_costs.items():
+            self._instruments[name].costs(costs.base_s, costs.slope_s)
+            self._instruments[name].breaker.set(self._breakers[name].state(now_s))
 
 
 def _once(opening: Callable[[], Exchange | Reason]) -> Callable[[], Exchange | Reason]:

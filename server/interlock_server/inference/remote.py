@@ -11,6 +11,7 @@ from interlock_server.decision.evidence import MissingCause
 from interlock_server.inference.batching import Agenda, Batch, Inquiry, Key, WorkItem
 from interlock_server.inference.lanes import Surroundings, tell
 from interlock_server.inference.scoring import Member, Outcome, checked, failed
+from interlock_server.trace_context import CURRENT
 
 _HUNG_FACTOR, _HUNG_S = 4.0, 0.05  # a call that is late after so long is the server's fault, not the caller's hurry
 
@@ -78,6 +79,8 @@ class RemoteLanes:
 
     async def _score(self, batch: Batch) -> None:
         begun_s = time.monotonic()
+        if batch.trace is not None:
+            CURRENT.set(batch.trace.child(self.name))  # of this task only; its span is that of the member
         outcome = await self._call(batch, begun_s)
         with self._around.lock:
             settled = self._around.conclude(batch, outcome, time.monotonic() - begun_s)
@@ -87,7 +90,7 @@ class RemoteLanes:
         try:
             async with asyncio.timeout(batch.deadline_s - begun_s):
                 rows = await self._backend.score(batch.windows, batch.deadline_s)
-            return checked(rows, len(batch.pieces), len(self._member.categories))
+            return checked(rows, len(batch.pieces), len(self._member.categories), self._member.gated)
         except ScoreError as error:
             return self._late(batch, begun_s) if error.cause == MissingCause.TIMED_OUT else failed(error)
         except TimeoutError:

@@ -58,6 +58,8 @@ class MemberReport:
     queue_s: float = 0.0
     read_s: float = 0.0
     infer_s: float = 0.0
+    lasted_s: float = 0.0
+    """From the beginning of the first run to the end of the last; 0 when there was none."""
     fault: bool = False
     """The model itself misbehaved, as against a text or a deadline that no model could have met."""
     distance: float | None = None
@@ -94,6 +96,8 @@ class Work:
         self.cause: MissingCause | None = None
         self.fault = False
         self.begun_s: float | None = None
+        self.ended_s = 0.0
+        """When the last run ended, as far as any did."""
         self.read_s = self.infer_s = 0.0
         self._reading = Reading(())
         self._rows: dict[bytes, Row] = {}
@@ -164,6 +168,7 @@ class Work:
             queue_s=(self.begun_s or time.monotonic()) - submitted_s,
             read_s=self.read_s,
             infer_s=self.infer_s,
+            lasted_s=max(self.ended_s - (self.begun_s or self.ended_s), 0.0),
             distance=distance,
             distance_windows=distance_windows,
         )

@@ -15,7 +15,7 @@ from interlock.v1 import safety_filter_pb2 as pb
 
 from interlock_server.screening import Screening
 from interlock_server.streaming import GrowingCompletion
-from interlock_server.transport.translate import InvalidRequest
+from interlock_server.transport.translate import Call, InvalidRequest
 
 if TYPE_CHECKING:  # generic only in its type stubs
     from collections.abc import Callable
@@ -35,13 +35,13 @@ async def read_start(context: Context) -> pb.ScreenStreamStart:
 
 
 async def serve_growing(
-    context: Context, completion: GrowingCompletion, deadline_s: float, verdict: Callable[[Screening], pb.Verdict]
+    context: Context, completion: GrowingCompletion, call: Call, verdict: Callable[[Screening], pb.Verdict]
 ) -> None:
     """Answers until the last verdict is sent; raises InvalidRequest for a message out of order."""
-    reading = asyncio.create_task(_read(context, completion))
+    reading = asyncio.create_task(_read(context, completion, call))
     answering = asyncio.create_task(_answer(context, completion, verdict))
     try:
-        left_s = max(deadline_s - time.monotonic(), 0.0) + _LAST_WORD_S
+        left_s = max(call.deadline_s - time.monotonic(), 0.0) + _LAST_WORD_S
         async with asyncio.timeout(left_s):
             await asyncio.wait((reading, answering), return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
@@ -56,14 +56,16 @@ async def serve_growing(
 
 
 _LAST_WORD_S = 5.0
+_LAST_WRITE_S = 1.0
 
 
-async def _read(context: Context, completion: GrowingCompletion) -> None:
+async def _read(context: Context, completion: GrowingCompletion, call: Call) -> None:
     while (message := await context.read()) is not grpc.aio.EOF:
         if completion.ended:
             raise InvalidRequest("end: must be the last message")
         match message.WhichOneof("part"):
             case "chunk":
+                call.who.allowance.charge(len(message.chunk))
                 completion.add(message.chunk)
             case "end":
                 completion.end()
@@ -80,6 +82,18 @@ async def _answer(context: Context, completion: GrowingCompletion, verdict: Call
         message = pb.ScreenStreamResponse(released_bytes=news.released_bytes, released_sha256=news.released_sha256)
         if news.screening is not None:
             message.verdict.CopyFrom(verdict(news.screening))
-        await context.write(message)
+        await _write(context, message)
         if news.screening is not None:
             return
+
+
+async def _write(context: Context, message: pb.ScreenStreamResponse) -> None:
+    """Also when it is cancelled, the write ends first: after one that was cut off, gRPC can no longer end the call."""
+    writing = asyncio.ensure_future(context.write(message))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait((writing,), timeout=_LAST_WRITE_S)
+        writing.cancel()  # a caller who reads nothing cannot be waited for
+        await asyncio.gather(writing, return_exceptions=True)
+        raise

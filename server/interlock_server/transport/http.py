@@ -1,5 +1,9 @@
-"""`/metrics` and `/healthz` on a plain HTTP port, in a thread of their own, so that a busy event loop does not blind ops."""
+"""`/metrics` and `/healthz` over HTTP, in threads of their own, so that a busy event loop does not blind ops.
 
+Beyond loopback over TLS, where there is any. Callers who are slow or many cost a few threads for a few seconds.
+"""
+
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
@@ -10,13 +14,45 @@ from prometheus_client import make_wsgi_app
 
 from interlock_server.errors import ConfigError
 from interlock_server.metrics import Metrics
+from interlock_server.transport.settings import is_loopback
+from interlock_server.transport.tls import Tls
+
+_CONNECTIONS_MAX = 64
+_PATIENCE_S = 10.0
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    tls: Tls | None = None
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._places = threading.BoundedSemaphore(_CONNECTIONS_MAX)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """A connection. Its handshake comes later, in its own thread: the caller may never begin it."""
+        connection, address = super().get_request()
+        if self.tls is not None:
+            connection = self.tls.http.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether there is room for one more connection; a thread that serves it gives its place back."""
+        return self._places.acquire(blocking=False)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """No line for everyone who hangs up or speaks no TLS."""
 
 
-class _Quiet(WSGIRequestHandler):
+class _Handler(WSGIRequestHandler):
+    timeout = _PATIENCE_S
+
     def log_message(self, format: str, *args: object) -> None:
         """No line per scrape."""
 
@@ -24,7 +60,7 @@ class _Quiet(WSGIRequestHandler):
 class HttpServer:
     """Serves until closed; raises ConfigError when the address is taken."""
 
-    def __init__(self, address: str, metrics: Metrics, serving: Callable[[], bool]) -> None:
+    def __init__(self, address: str, metrics: Metrics, serving: Callable[[], bool], tls: Tls | None = None) -> None:
         host, _, port = address.rpartition(":")
         metrics_app = make_wsgi_app(metrics.registry)
 
@@ -41,9 +77,10 @@ class HttpServer:
             return [body]
 
         try:
-            self._server = make_server(host.strip("[]"), int(port), app, _Server, _Quiet)
+            self._server = make_server(host.strip("[]"), int(port), app, _Server, _Handler)
         except OSError as error:
             raise ConfigError(f"transport.http_address: cannot listen on {address}: {error.strerror}") from error
+        self._server.tls = None if is_loopback(address) else tls
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
         self._thread.start()

@@ -1,6 +1,7 @@
-"""The gRPC server: options, health, reflection, start and drain."""
+"""The gRPC server: options, TLS, health, reflection, start and drain."""
 
 import asyncio
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -8,11 +9,16 @@ from grpc_reflection.v1alpha import reflection
 from interlock.v1 import safety_filter_pb2 as pb
 from interlock.v1 import safety_filter_pb2_grpc as pb_grpc
 
+from interlock_server.access.access import Access
 from interlock_server.errors import ConfigError
 from interlock_server.metrics import Metrics
+from interlock_server.tracing.tracer import SpanTracer
+from interlock_server.transport.guard import AccessGuard
 from interlock_server.transport.interceptors import RpcMetrics
 from interlock_server.transport.service import SafetyFilterService
 from interlock_server.transport.settings import TransportSettings
+from interlock_server.transport.tls import Tls
+from interlock_server.transport.traces import RpcTraces
 
 _LAST_REPLY_S = 0.2  # a verdict that is ready still has to be sent
 SERVICE = pb.DESCRIPTOR.services_by_name["SafetyFilterService"].full_name
@@ -30,20 +36,25 @@ _HEARD_S = 0.1  # NOT_SERVING reaches those who watch, so that they go elsewhere
 
 
 class GrpcServer:
-    """Binds its port on construction; its health is NOT_SERVING until `say_serving`, and again while it drains."""
+    """Binds its port on construction; its health is NOT_SERVING until `say_serving`, and again while it drains.
 
-    def __init__(self, settings: TransportSettings, service: SafetyFilterService, metrics: Metrics) -> None:
-        limits = settings.message_bytes_max
+    While it runs, it looks after the files of callers and certificates.
+    """
+
+    def __init__(
+        self,
+        settings: TransportSettings,
+        service: SafetyFilterService,
+        metrics: Metrics,
+        access: Access,
+        tls: Tls | None = None,
+        tracer: SpanTracer | None = None,
+    ) -> None:
+        traces = [RpcTraces(tracer, SERVICE)] if tracer else []
         self._server = grpc.aio.server(
-            interceptors=[RpcMetrics(metrics)],
-            options=[
-                ("grpc.max_receive_message_length", limits),
-                ("grpc.max_send_message_length", limits),
-                ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a replica
-                ("grpc.max_connection_age_ms", round(settings.connection_age_s * 1000)),
-                ("grpc.max_connection_age_grace_ms", round(settings.connection_age_grace_s * 1000)),
-                *KEEPALIVE,
-            ],
+            interceptors=[RpcMetrics(metrics), AccessGuard(access), *traces],
+            options=options(settings),
+            maximum_concurrent_rpcs=settings.rpcs_max,
         )
         self._health = health.aio.HealthServicer()
         self._settings = settings
@@ -51,16 +62,17 @@ class GrpcServer:
         self._draining = False
         pb_grpc.add_SafetyFilterServiceServicer_to_server(service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
-        try:
-            self.port = int(self._server.add_insecure_port(settings.address))
-        except RuntimeError as error:
-            raise ConfigError(f"transport.address: cannot listen on {settings.address}; is the port in use?") from error
+        if settings.reflected:
+            reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        self.port = bind(self._server, settings.address, tls, "transport.address")
+        self._watched = [each.watched for each in (access, tls) if each is not None and each.watched is not None]
+        self._watching: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begins to accept connections."""
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._server.start()
+        self._watching = [asyncio.create_task(watched.run()) for watched in self._watched]
 
     async def say_serving(self) -> None:
         """Call when every required member is warm."""
@@ -82,7 +94,35 @@ class GrpcServer:
         resting.cancel()
         await self._server.stop(_LAST_REPLY_S)
         await stopping
+        for watching in self._watching:
+            watching.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
 
     async def _say(self, status: int) -> None:
         for service in ("", SERVICE):
             await self._health.set(service, status)
+
+
+def options(settings: TransportSettings) -> list[tuple[str, Any]]:
+    """The limits of a port, which callers meet before anything of theirs is read."""
+    return [
+        ("grpc.max_receive_message_length", settings.message_bytes_max),
+        ("grpc.max_send_message_length", settings.message_bytes_max),
+        ("grpc.max_metadata_size", settings.metadata_bytes_max),
+        ("grpc.absolute_max_metadata_size", settings.metadata_bytes_max),  # below it gRPC refuses only some, at random
+        ("grpc.max_allowed_incoming_connections", settings.connections_max),
+        ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a replica
+        ("grpc.max_connection_age_ms", round(settings.connection_age_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(settings.connection_age_grace_s * 1000)),
+        *KEEPALIVE,
+    ]
+
+
+def bind(server: grpc.aio.Server, address: str, tls: Tls | None, field: str) -> int:
+    """The port that it listens on; raises ConfigError naming the field."""
+    try:
+        if tls is None:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, tls.credentials()))
+    except RuntimeError as error:
+        raise ConfigError(f"{field}: cannot listen on {address}; is the port in use?") from error

@@ -1,13 +1,21 @@
 """The settings of the edge."""
 
 import ipaddress
-from typing import Literal
 
 from pydantic import Field, field_validator
 
+from interlock_server.access.callers import DetailName
 from interlock_server.strict import Settings
 
-DetailName = Literal["decision", "reasons", "full"]
+
+class TlsSettings(Settings):
+    """Files in PEM; read again when they change."""
+
+    certificate_file: str
+    """The server's certificate, then those between it and the root."""
+    key_file: str
+    client_ca_file: str | None = None
+    """If given, a caller must show a certificate that it has signed."""
 
 
 class TransportSettings(Settings):
@@ -15,12 +23,22 @@ class TransportSettings(Settings):
 
     address: str = "127.0.0.1:50051"
     http_address: str = "127.0.0.1:50052"
+    admin_address: str | None = None
+    """Where to reload and roll out; nowhere by default. Beyond loopback it needs TLS and callers."""
+    tls: TlsSettings | None = None
+    """For gRPC, and beyond loopback for HTTP too."""
     insecure: bool = False
     """Allows to listen without TLS on an address that others can reach."""
+    reflection: bool | None = None
+    """Whether callers may ask for the contract; by default on loopback only."""
     detail_max: DetailName | None = None
     """The most that a caller is told; by default `full` on loopback and `reasons` elsewhere."""
     message_bytes_max: int = Field(default=16 * 1024 * 1024, ge=1024, le=256 * 1024 * 1024)
     in_flight_max: int = Field(default=1024, ge=1, le=100_000)
+    connections_max: int = Field(default=20_000, ge=1, le=1_000_000)
+    rpcs_max: int = Field(default=20_000, ge=1, le=1_000_000)
+    """Calls under way, with health watches and streams; more are RESOURCE_EXHAUSTED before anything of them is read."""
+    metadata_bytes_max: int = Field(default=16 * 1024, ge=1024, le=1024 * 1024)
     batch_size_max: int = Field(default=256, ge=1, le=10_000)
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
     stream_in_flight_max: int = Field(default=256, ge=1, le=10_000)
@@ -36,9 +54,11 @@ class TransportSettings(Settings):
     growing_idle_s: float = Field(default=30.0, ge=0.01, le=3_600)
     """How long nothing of it may come."""
 
-    @field_validator("address", "http_address")
+    @field_validator("address", "http_address", "admin_address")
     @classmethod
-    def _host_and_port(cls, value: str) -> str:
+    def _host_and_port(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         host, separator, port = value.rpartition(":")
         if not (separator and host and port.isdigit() and int(port) < 65_536):
             raise ValueError("must be HOST:PORT")
@@ -53,6 +73,11 @@ class TransportSettings(Settings):
     def growing_s(self) -> float:
         """How long a completion may take to be written: none is cut by the age of its connection either."""
         return min(self.growing_seconds_max, self.connection_age_grace_s)
+
+    @property
+    def reflected(self) -> bool:
+        """Whether callers may ask for the contract."""
+        return is_loopback(self.address) if self.reflection is None else self.reflection
 
     @property
     def detail_granted(self) -> DetailName:

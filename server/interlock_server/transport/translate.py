@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from google.protobuf.duration_pb2 import Duration
 from interlock.v1 import safety_filter_pb2 as pb
 
+from interlock_server.access.callers import NOBODY, Caller, DetailName
+from interlock_server.access.quotas import Refusal
+from interlock_server.audit.record import Digests
 from interlock_server.bundle.load import Bundle
 from interlock_server.bundle.manifest import MemberManifest
 from interlock_server.bundle.stories import ClaimState, MemberStory
@@ -17,8 +20,8 @@ from interlock_server.decision.verdict import Action, CategoryResult, Reason
 from interlock_server.inference.scoring import Member, MemberReport
 from interlock_server.screening import Request, Screening
 from interlock_server.text.exchange import joined_turns
-from interlock_server.transport.settings import DetailName
 
+TURNS_MAX = 1_000  # of one exchange: the event loop joins them
 SPEAKERS = {pb.SPEAKER_SYSTEM: "system", pb.SPEAKER_USER: "user", pb.SPEAKER_ASSISTANT: "assistant"}
 DETAILS: dict[DetailName, int] = {"decision": 1, "reasons": 2, "full": 3}
 REASONS = {reason: pb.Reason.Value(f"REASON_{reason}") for reason in Reason}
@@ -40,15 +43,22 @@ class Call:
     rpc: str
     deadline_s: float
     caller: str
+    """The name of `who`, or an address where nobody has a name."""
     request_id: str = ""
+    who: Caller = NOBODY
+    languages: str = ""
+    refusal: Refusal | None = None
+    """Why nothing of it is to be judged: a stream too many."""
 
 
 class InvalidRequest(ValueError):
     """The request cannot be understood; the message names the field and the limit, and holds no text."""
 
 
-def check_options(asked: Asked, policy: Policy) -> None:
+def check_options(asked: Asked, policy: Policy, who: Caller) -> None:
     """Raises InvalidRequest when what a caller asks beside the exchange cannot be done."""
+    if not who.may_name(asked.profile):
+        raise InvalidRequest(f"profile: this caller has {', '.join(sorted(who.profiles))}")
     if asked.profile and asked.profile not in policy.profiles:
         raise InvalidRequest(f"profile: the policy has {', '.join(sorted(policy.profiles))}")
     if not (math.isfinite(asked.extra_margin) and asked.extra_margin >= 0):
@@ -66,11 +76,15 @@ def to_request(
     call: Call,
     refused: Reason | None = None,
 ) -> Request:
-    """What the filter is asked, or to refuse. An ambiguous exchange is refused there."""
+    """What the filter is asked, or to refuse. An ambiguous exchange is refused there, and so is one of too many turns."""
+    if is_ambiguous(exchange):
+        refused = Reason.INPUT_UNREADABLE
+    elif len(exchange.turns) > TURNS_MAX:
+        refused = Reason.INPUT_TOO_LONG
     return Request(
-        prompt=exchange.prompt or (_joined(exchange.turns) if exchange.turns else b""),
+        prompt=exchange.prompt or _joined(exchange.turns[:TURNS_MAX]),
         completion=exchange.completion,
-        profile=asked.profile,
+        profile=call.who.profile(asked.profile),
         extra_margin=asked.extra_margin,
         deadline_s=call.deadline_s,
         observed_only=asked.enforcement == pb.ENFORCEMENT_OBSERVE,
@@ -78,13 +92,16 @@ def to_request(
         bulk=isinstance(asked, pb.ScreenRequest | pb.ScreenBatchRequest) and asked.priority == pb.PRIORITY_BULK,
         caller=call.caller,
         request_id=call.request_id,
-        refused=Reason.INPUT_UNREADABLE if is_ambiguous(exchange) else refused,
+        refused=refused,
     )
 
 
-def to_verdict(
-    screening: Screening, asked: int, granted: DetailName, shadow: Collection[str], digests: pb.Digests
-) -> pb.Verdict:
+def to_digests(digests: Digests) -> pb.Digests:
+    """The exact versions behind a verdict."""
+    return pb.Digests(bundle=digests.bundle, policy=digests.policy, build=digests.build)
+
+
+def to_verdict(screening: Screening, asked: int, granted: DetailName, shadow: Collection[str]) -> pb.Verdict:
     """The verdict with as much detail as was asked for and is granted."""
     verdict = screening.verdict
     detail = min(asked or pb.DETAIL_REASONS, DETAILS[granted])
@@ -102,7 +119,7 @@ def to_verdict(
     if detail >= pb.DETAIL_REASONS:
         message.reasons.extend(_reasons(verdict.reasons))
         message.timing.CopyFrom(_timing(screening))
-        message.digests.CopyFrom(digests)
+        message.digests.CopyFrom(to_digests(screening.digests))
     if detail >= pb.DETAIL_FULL:
         message.margin_comparable = verdict.margin_comparable
         if verdict.margin is not None:

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Makes .tools/image: buildah, crun and a base image, for tests/integration/image, from Debian's packages. Safe to run again.
+# The tests build and run containers, for which they must be root; nothing is installed on the machine.
+set -eu
+
+cd "$(dirname "$0")/../../.."
+PACKAGES='buildah crun libassuan0 libdevmapper1.02.1 libgpgme11 libseccomp2 libyajl2 mmdebstrap'
+PLACE=.tools/image
+
+mkdir -p .tools
+exec 9>.tools/image.lock
+flock 9
+
+if [ -e "$PLACE/complete" ]; then
+    exit 0
+fi
+rm -rf "$PLACE/programs" "$PLACE/packages"
+mkdir -p "$PLACE/packages"
+# shellcheck disable=SC2086  # one word a package
+if ! (cd "$PLACE/packages" && apt-get -qq download $PACKAGES 2>/dev/null); then
+    echo "install.sh: apt does not know all of $PACKAGES; run \"apt-get update\" as root, then this again" >&2
+    exit 1
+fi
+for package in "$PLACE"/packages/*.deb; do
+    dpkg -x "$package" "$PLACE/programs"
+done
+echo '{"default": [{"type": "insecureAcceptAnything"}]}' >"$PLACE/policy.json"
+
+# What the registry would give as debian:bookworm-slim: the least that Debian calls a system, without its documentation.
+perl "$PLACE/programs/usr/bin/mmdebstrap" --quiet --variant=minbase \
+    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+    bookworm "$PLACE/base.tar"
+touch "$PLACE/complete"

@@ -1,0 +1,1 @@
+"""Bundles whose members move to a Triton server."""
