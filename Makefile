@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+INTEGRATION := tests/integration tests/tritonserver
 DATA ?= data
 WORK ?= build/train
 
-.PHONY: install demo serve test check lint types unit proto proto-check bench bench-quick train trust clean
+.PHONY: install demo serve test test-integration check lint types unit proto proto-check fuzz bench bench-quick dashboard train trust clean
 
 install: .venv/.server
 
@@ -24,11 +25,19 @@ lint: .venv/.dev
 types: .venv/.dev
 	$(BIN)/mypy
 
-unit: .venv/.dev .tools/triton/complete
-	$(BIN)/pytest -n 2
+unit: .venv/.dev .tools/triton/complete .tools/deploy/complete
+	$(BIN)/pytest -n 2 $(INTEGRATION:%=--ignore=%)
+
+# With a real Prometheus, a real Triton, images that are built and run (as root), and clients in other languages.
+test-integration: .venv/.dev .tools/triton/complete .tools/prometheus/promtool .tools/image/complete .tools/clients/complete
+	$(BIN)/pytest $(INTEGRATION)
 
 # What CI runs: the tests, and the checks of the contract that need buf.
-check: test proto-check
+check: test proto-check test-integration
+
+# The property tests over hostile input, with many more examples.
+fuzz: .venv/.dev
+	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout=3600
 
 proto: .venv/.dev
 	$(BIN)/python proto/generate.py
@@ -46,6 +55,11 @@ bench: .venv/.dev
 	$(BIN)/python benchmarks/full.py
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/report.py
+
+# The dashboard's file, and its picture from real servers (four minutes).
+dashboard: .venv/.dev .tools/prometheus/promtool
+	$(BIN)/python deploy/monitoring/dashboard.py
+	PYTHONPATH=tests $(BIN)/python -m integration.prometheus.draw
 
 train: .venv/.dev
 	$(BIN)/interlock train --data $(DATA) --work $(WORK)
@@ -72,12 +86,28 @@ clean:
 	touch $@
 
 .venv/.dev: .venv/.server
-	$(PIP) --editable '.[server,cpu,torch,triton,lab,ray,bench,dev]'
+	$(PIP) --editable '.[server,cpu,torch,triton,tracing,lab,ray,bench,dev]'
 	touch $@
 
-# A real Triton server for the tests, in an environment of its own.
+# What the tests run beside the service, each in a place of its own under .tools; every script is safe to run again.
 .tools/triton/complete: tests/tritonserver/install.sh
 	PYTHON=$(abspath $(BIN)/python) sh $<
+	touch $@
+
+.tools/deploy/complete: tests/deploy/install.sh
+	PYTHON=$(abspath $(BIN)/python) sh $<
+	touch $@
+
+.tools/prometheus/promtool: tests/integration/prometheus/install.sh
+	sh $<
+	touch $@
+
+.tools/image/complete: tests/integration/image/install.sh
+	sh $<
+	touch $@
+
+.tools/clients/complete: tests/integration/clients/install.sh
+	sh $<
 	touch $@
 
 .tools/node_modules/.bin/buf:

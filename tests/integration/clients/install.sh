@@ -19,7 +19,8 @@ fi
 rm -rf "$PLACE"
 mkdir -p "$PLACE/packages" "$PLACE/node"
 # shellcheck disable=SC2086  # one word a package
-if ! (cd "$PLACE/packages" && apt-get -qq download $GO 2>/dev/null); then
+download() { (cd "$PLACE/packages" && apt-get -qq download $GO) 2>/dev/null; }
+if ! download && ! { apt-get -qq update && download; }; then
     echo "install.sh: apt does not know all of $GO; run \"apt-get update\" as root, then this again" >&2
     exit 1
 fi
