@@ -357,7 +357,8 @@ class Metrics:
             "interlock_watched_file_healthy", "0 while a changed file was refused, and the one before it stays.", "file"
         )
         self.tls_certificate_expires = self._gauge(
-            "interlock_tls_certificate_expires_timestamp_seconds", "When the server's certificate ends; NaN without TLS."
+            "interlock_tls_certificate_expires_timestamp_seconds",
+            "When the server's certificate ends; NaN without TLS.",
         )
         self.tls_certificate_expires.labels().set(math.nan)
         rpc_labels = ("grpc_type", "grpc_service", "grpc_method")

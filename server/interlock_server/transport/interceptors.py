@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from interlock_server.log import log_failure
 from interlock_server.metrics import Metrics
 
 if TYPE_CHECKING:  # generic only in its type stubs
@@ -61,6 +62,9 @@ class RpcMetrics(grpc.aio.ServerInterceptor):
                 return await inner(request, context)
             except BaseException as error:
                 handled = self._metrics.rpc_handled.labels(*labels, _code(error, context))
+                if isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+                    log_failure("rpc", error)  # gRPC would tell the caller the exception's message, whatever is in it
+                    await context.abort(grpc.StatusCode.INTERNAL, "internal error")
                 raise
             finally:
                 handled.inc()
@@ -74,4 +78,4 @@ def _code(error: BaseException, context: Context) -> str:
     code = context.code()
     if isinstance(error, grpc.aio.AbortError) and isinstance(code, grpc.StatusCode):
         return code.name.title().replace("_", "")
-    return "Unknown" if isinstance(error, Exception) else "Cancelled"
+    return "Internal" if isinstance(error, Exception) else "Cancelled"
