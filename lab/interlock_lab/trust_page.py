@@ -20,6 +20,7 @@ from interlock_lab.story import page as stories
 
 CERTIFY, GATE = "certify.json", "gate.json"
 FIGURES = Path(__file__).resolve().parents[1] / "trust"
+PLOTS = Path(__file__).resolve().parents[2] / "docs" / "certificate"
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 
 
@@ -29,8 +30,8 @@ def rendered(bundle: Bundle, suites: SuiteTable, figures: Path = FIGURES) -> str
     if (certified["models"], certified["policy"]) != (bundle.models_digest, bundle.policy.digest):
         raise ConfigError(f"{figures / CERTIFY}: is about other models or another policy; run `make trust` anew")
     parts = [
-        "## Certificates",
-        markdown(certified),
+        "## Certificates\n",
+        markdown(certified, [f"{PLOTS.name}/{path.name}" for path in sorted(PLOTS.glob("*.png"))]),
         *_simulated(_json(RESULTS / "certify_simulation.json")),
         *_prefixes(_json(RESULTS / "hold_back.json")),
         gate_section(read_figures(figures / GATE, suites)),

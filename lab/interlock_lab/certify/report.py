@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from interlock_lab.certify.figures import Figures
@@ -50,8 +51,8 @@ def headline(figures: Figures) -> str:
     )
 
 
-def markdown(figures: Figures, level: int = 3) -> str:
-    """For docs/ensemble.md: the same sentences and tables, without the plots."""
+def markdown(figures: Figures, plots: Sequence[str] = (), level: int = 3) -> str:
+    """For docs/ensemble.md: the same sentences and tables; `plots` are the addresses of the pictures that there are."""
     lines = [headline(figures), ""]
     for section in sections(figures):
         lines += [f"{'#' * level} {section.title}", ""]
@@ -59,6 +60,8 @@ def markdown(figures: Figures, level: int = 3) -> str:
             lines += [sentence, ""]
         if section.rows:
             lines += [*_table(section.header, section.rows), ""]
+        if section.plots:
+            lines += [f"![{name}]({name})" for name in plots if Path(name).name.startswith(section.plots)] + [""]
     return "\n".join(lines)
 
 
