@@ -109,10 +109,6 @@ def _measured(bundle: Bundle, rows: Sequence[Row], work_dir: Path, tricks: bool)
     )
 
 
-def _against_floor(mine: ShapeScores, floor: Floats, measure: metrics.Measure) -> list[Compared]:
-    return paired({**mine.llrs, "panel": mine.panel, "floor": floor}, "floor", mine.harmful, mine.clusters, measure)
-
-
 def _rules(found: ShapeScores, rate: float) -> list[Compared]:
     return rules_compared(found.llrs, found.panel, found.harmful, found.clusters, rate)
 
