@@ -97,13 +97,13 @@ async def _serve(
             ports = {"port": grpc_server.port, "http_port": http_server.port, "admin_port": admin_port}
             log_event("ready", **ports, **reloader.current.named)
             on_ready(grpc_server.port, http_server.port)
-            healthy = await _until_stopped(reloader.cannot_heal)
+            complaint = await _until_stopped(reloader.cannot_heal, grpc_server)
             serving.clear()
             log_event("draining")
             await reloader.stop()
             await grpc_server.drain(service.idle)
-        if not healthy:
-            raise BackendError("too many lanes hang; exiting to be restarted")
+        if complaint:
+            raise BackendError(f"{complaint}; exiting to be restarted")
     finally:
         await grpc_server.drain(service.idle)
         http_server.close()
@@ -167,15 +167,19 @@ def _add_admin(reloader: Reloader, server: grpc.aio.Server) -> None:
     admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(reloader), server)
 
 
-async def _until_stopped(cannot_heal: asyncio.Event) -> bool:
-    """Waits for a signal (True), or for a panel to say that it cannot heal (False)."""
+async def _until_stopped(cannot_heal: asyncio.Event, grpc_server: GrpcServer) -> str:
+    """Waits for a signal, or for something that only a restart mends, which is returned."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with asyncio.TaskGroup() as tasks:
-        waits = [tasks.create_task(event.wait()) for event in (stopped, cannot_heal)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        waits = {
+            tasks.create_task(stopped.wait()): "",
+            tasks.create_task(cannot_heal.wait()): "too many lanes hang",
+            tasks.create_task(grpc_server.ended()): "the gRPC server has ended by itself",
+        }
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-    return stopped.is_set()
+    return "" if stopped.is_set() else waits[done.pop()]

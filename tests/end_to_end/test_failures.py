@@ -143,6 +143,16 @@ def test_a_server_that_cannot_heal_exits(start_server: StartServer):
     assert "interlock: too many lanes hang; exiting to be restarted" in server.log
 
 
+def test_a_server_whose_port_closed_by_itself_exits(start_server: StartServer):
+    """A method whose name is not UTF-8 closes it, which is gRPC's; nobody is to believe that such a process serves."""
+    server = start_server(transport={"drain_seconds": 0.0})
+    with pytest.raises(grpc.RpcError):
+        server.channel.unary_unary(b"/\xff")(b"", timeout=PATIENT_S)  # type: ignore[arg-type]
+
+    assert 1 == server.process.wait(PATIENT_S)
+    assert "interlock: the gRPC server has ended by itself; exiting to be restarted" in server.log
+
+
 def test_a_caller_who_leaves_is_forgotten(server: Server):
     """The request is over, though the member would have taken a quarter of an hour."""
     server.script("alpha", mode="slow", seconds=1000)

@@ -67,16 +67,23 @@ class GrpcServer:
         self.port = bind(self._server, settings.address, tls, "transport.address")
         self._watched = [each.watched for each in (access, tls) if each is not None and each.watched is not None]
         self._watching: list[asyncio.Task[None]] = []
+        self._serving: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Begins to accept connections."""
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        before = asyncio.all_tasks()
         await self._server.start()
+        self._serving = asyncio.all_tasks() - before  # what takes calls; gRPC does not say when it has failed
         self._watching = [asyncio.create_task(watched.run()) for watched in self._watched]
 
     async def say_serving(self) -> None:
         """Call when every required member is warm."""
         await self._say(health_pb2.HealthCheckResponse.SERVING)
+
+    async def ended(self) -> None:
+        """Returns when no call is taken any more: gRPC closes the port at one whose method is not UTF-8, and lives on."""
+        await asyncio.wait(self._serving)
 
     async def drain(self, idle: asyncio.Event) -> None:
         """Says NOT_SERVING, refuses new requests, and gives those in flight the time to finish.
