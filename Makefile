@@ -6,7 +6,7 @@ INTEGRATION := tests/integration tests/tritonserver
 DATA ?= data
 WORK ?= build/train
 
-.PHONY: install demo serve test test-integration check lint types unit proto proto-check fuzz bench bench-quick dashboard train trust clean
+.PHONY: install demo serve test test-integration check lint types unit proto proto-check faults fuzz bench bench-quick dashboard train trust clean
 
 install: .venv/.server
 
@@ -34,6 +34,10 @@ test-integration: .venv/.dev .tools/triton/complete .tools/prometheus/promtool .
 
 # What CI runs: the tests, and the checks of the contract that need buf.
 check: test proto-check test-integration
+
+# Real servers under load, one fault after the other: eleven minutes, or under four with QUICK=1, which writes no files.
+faults: .venv/.dev .tools/triton/complete
+	$(BIN)/python benchmarks/faults $(if $(QUICK),--quick)
 
 # The property tests over hostile input, with many more examples.
 fuzz: .venv/.dev
