@@ -1,6 +1,7 @@
 """Who a call is from: a known caller, anyone where none are configured, or nobody."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from interlock_server.access.callers import ANYONE, Caller
@@ -15,6 +16,8 @@ class Access:
     """The callers in force. Raises ConfigError when their file cannot be used; later such a file changes nothing."""
 
     def __init__(self, settings: AccessSettings, metrics: Metrics) -> None:
+        self.anyone = replace(ANYONE, default_profile=settings.default_profile or "")
+        """Whoever calls, where no callers are configured."""
         self.watched: Watched[Callers] | None = None
         if settings.file is not None:
             path = Path(settings.file)
@@ -28,7 +31,7 @@ class Access:
     def identify(self, token: str | None, subjects: Sequence[str]) -> Caller | None:
         """The caller; a token that is given must be right, whatever the certificate says. None: nobody we know."""
         if self.watched is None:
-            return ANYONE
+            return self.anyone
         callers = self.watched.current
         if token is not None:
             return owner_of(token, callers.by_digest)

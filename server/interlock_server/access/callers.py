@@ -24,7 +24,7 @@ class Caller:
     detail_max: DetailName | None = None
     default_profile: str = ""
     profiles: frozenset[str] = frozenset()
-    """Those that it may name; empty: every one of the policy."""
+    """Those that it may name; empty: every one that releases no more than its own."""
     fallback_texts: Mapping[str, str] = field(default_factory=dict, hash=False)
     allowance: Allowance = field(default=UNLIMITED, compare=False)
 

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from interlock.v1 import safety_filter_pb2 as pb
 
 from interlock_server.access.access import Access
-from interlock_server.access.callers import ANYONE, CALLER, Scope
+from interlock_server.access.callers import CALLER, Scope
 from interlock_server.access.tokens import bearer
 from interlock_server.log import log_event
 
@@ -91,7 +91,7 @@ class AccessGuard(grpc.aio.ServerInterceptor):
         return generating if inspect.isasyncgenfunction(inner) else guarded
 
     async def _admit(self, path: str, context: Context) -> None:
-        caller = self._access.identify(_token(context), _subjects(context)) if self._access.on else ANYONE
+        caller = self._access.identify(_token(context), _subjects(context)) if self._access.on else self._access.anyone
         if caller is None:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, _UNKNOWN)
         scope = SCOPES.get(path, None if path.startswith(REFLECTION) else ADMIN)

@@ -9,6 +9,7 @@ from interlock.v1 import safety_filter_pb2 as pb
 
 from interlock_server.access.callers import NOBODY, Caller, DetailName
 from interlock_server.access.quotas import Refusal
+from interlock_server.assurance.strictness import at_least_as_strict
 from interlock_server.audit.record import Digests
 from interlock_server.bundle.load import Bundle
 from interlock_server.bundle.manifest import MemberManifest
@@ -61,8 +62,18 @@ def check_options(asked: Asked, policy: Policy, who: Caller) -> None:
         raise InvalidRequest(f"profile: this caller has {', '.join(sorted(who.profiles))}")
     if asked.profile and asked.profile not in policy.profiles:
         raise InvalidRequest(f"profile: the policy has {', '.join(sorted(policy.profiles))}")
+    if asked.profile and asked.profile not in who.profiles and _loosens(policy, asked.profile, who.default_profile):
+        raise InvalidRequest(
+            "profile: it may release what the caller's own withholds, and was not granted to the caller"
+        )
     if not (math.isfinite(asked.extra_margin) and asked.extra_margin >= 0):
         raise InvalidRequest("extra_margin: must be finite and 0 or more")
+
+
+def _loosens(policy: Policy, profile: str, usual: str) -> bool:
+    """Whether it may release what the usual profile withholds: a caller may tighten what applies to it, never loosen it."""
+    own = policy.profiles.get(usual or policy.default_profile)
+    return own is None or not at_least_as_strict(policy.profiles[profile], own)
 
 
 def is_ambiguous(exchange: pb.Exchange) -> bool:
