@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-INTEGRATION := tests/integration tests/tritonserver
+INTEGRATION := tests/integration tests/tritonserver tests/end_to_end/test_kill.py tests/end_to_end/test_replicas.py \
+	tests/lab/replay/test_engines.py
 DATA ?= data
 WORK ?= build/train
 
@@ -28,7 +29,7 @@ types: .venv/.dev
 unit: .venv/.dev .tools/triton/complete .tools/deploy/complete
 	$(BIN)/pytest -n 2 $(INTEGRATION:%=--ignore=%)
 
-# With a real Prometheus, a real Triton, images that are built and run (as root), and clients in other languages.
+# With a real Prometheus, a real Triton, images that are built and run (as root), clients in other languages, replicas, Ray.
 test-integration: .venv/.dev .tools/triton/complete .tools/prometheus/promtool .tools/image/complete .tools/clients/complete
 	$(BIN)/pytest $(INTEGRATION)
 
