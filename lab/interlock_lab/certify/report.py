@@ -51,11 +51,11 @@ def headline(figures: Figures) -> str:
     )
 
 
-def markdown(figures: Figures, plots: Sequence[str] = (), level: int = 3) -> str:
+def markdown(figures: Figures, plots: Sequence[str] = ()) -> str:
     """For docs/ensemble.md: the same sentences and tables; `plots` are the addresses of the pictures that there are."""
     lines = [headline(figures), ""]
     for section in sections(figures):
-        lines += [f"{'#' * level} {section.title}", ""]
+        lines += [f"### {section.title}", ""]
         for sentence in section.sentences:
             lines += [sentence, ""]
         if section.rows:

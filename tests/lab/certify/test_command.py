@@ -106,7 +106,7 @@ def test_the_report_needs_nothing_else(certified: Path):
 
     assert 'src="data:image/png' in page
     assert "http" not in page
-    assert "## Bounds on the miss rate" in markdown(figures, 2)
+    assert "### Bounds on the miss rate" in markdown(figures)
 
 
 def test_no_text_is_in_what_is_written(certified: Path):
