@@ -83,7 +83,9 @@ class GrpcServer:
 
     async def ended(self) -> None:
         """Returns when no call is taken any more: gRPC closes the port at one whose method is not UTF-8, and lives on."""
-        await asyncio.wait(self._serving)
+        await asyncio.wait(
+            self._serving or {asyncio.create_task(asyncio.Event().wait())}
+        )  # another gRPC may show nothing
 
     async def drain(self, idle: asyncio.Event) -> None:
         """Says NOT_SERVING, refuses new requests, and gives those in flight the time to finish.
