@@ -129,13 +129,18 @@ def peers(result: Mapping[str, Any]) -> list[str]:
 
 
 def soak(result: Mapping[str, Any]) -> str:
-    """The quarter of an hour in a sentence."""
-    buckets, memory = result["buckets"], result["memory_mb"]
+    """The half hour in a few sentences, what was not flat first."""
+    buckets, memory, trend = result["buckets"], result["memory_mb"], result["trend"]
     half = [row["p99_ms"] for row in buckets if row["p99_ms"] is not None]
     counts = ", ".join(f"{count} {name}" for name, count in result["outcomes"].items() if count)
     worst = f"The worst ten seconds had a p99 of {max(half):g} ms. " if half else ""
+    ratios = (trend[f"{name}_last_to_first"] for name in ("p50", "p99"))
+    slower = ["an unknown number of" if found is None else f"{found:g}" for found in ratios]
+    flatness = "Flat" if trend["flat"] else f"Not flat: {', '.join(trend['not_flat'])}"
     rate = f"{result['rate_per_s']:g} requests a second ({result['load']:.0%} of its own saturated throughput)"
     return (
+        f"{flatness}. Memory grew by {trend['memory_mb_per_hour']:g} MB an hour; p50 and p99 of the last third were "
+        f"{' and '.join(slower)} times those of the first. "
         f"{rate} for {len(buckets) / 6:.0f} minutes: {counts}. {worst}"
         f"Memory went from {memory[0]:g} MB over {memory[len(memory) // 2]:g} in the middle to {memory[-1]:g} MB.\n\n"
         "![Latency and memory over time](performance/soak.svg)"

@@ -27,6 +27,9 @@ PEERS = {
 SOAK = {
     "rate_per_s": 90.0, "load": 0.7, "memory_mb": [100.0, 101.0, 101.0], "outcomes": {"verdict": 9, "late": 0},
     "buckets": [{"at_s": 0.0, "p50_ms": 5.0, "p99_ms": 9.0}, {"at_s": 10.0, "p50_ms": 5.0, "p99_ms": None}],
+    "trend": {
+        "memory_mb_per_hour": 9.0, "p50_last_to_first": 1.0, "p99_last_to_first": None, "flat": False, "not_flat": ["p99"],
+    },
 }  # fmt: skip
 
 
@@ -75,7 +78,10 @@ def test_a_goal_is_met_from_its_bound_on(value: float | None, met: bool):
 
 def test_the_soak_is_told_in_a_sentence():
     """With the memory at begin, middle and end."""
-    assert "went from 100 MB over 101 in the middle to 101 MB" in rendered({"soak": SOAK})
+    page = rendered({"soak": SOAK})
+
+    assert "Not flat: p99. Memory grew by 9 MB an hour" in page
+    assert "went from 100 MB over 101 in the middle to 101 MB" in page
 
 
 @pytest.mark.parametrize(("name", "result"), [("peers", PEERS), ("soak", SOAK)])
