@@ -53,10 +53,8 @@ def _options(settings: TritonSettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", ANSWER_BYTES_MAX),
         ("grpc.keepalive_time_ms", settings.keepalive_ms),
         ("grpc.keepalive_timeout_ms", settings.keepalive_timeout_ms),
-        (
-            "grpc.http2.ping_timeout_ms",
-            settings.keepalive_timeout_ms,
-        ),  # of the pings that gRPC sends by itself under load
+        # Of the pings that gRPC sends by itself under load, while it sends no others.
+        ("grpc.http2.ping_timeout_ms", settings.keepalive_timeout_ms),
         ("grpc.keepalive_permit_without_calls", 0),  # servers hang up on those who ping while nothing is under way
         # Without calls a connection stays, so that one that is gone always means that the server may be another.
         ("grpc.client_idle_timeout_ms", NEVER_MS),
