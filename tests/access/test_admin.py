@@ -108,4 +108,4 @@ def test_what_is_safe_is_accepted(tmp_path: Path, settings: str):
     path = tmp_path / "interlock.yaml"
     path.write_text(settings)
 
-    load_config(path, {})
+    assert not load_config(path, {}).transport.insecure
