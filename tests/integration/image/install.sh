@@ -28,7 +28,7 @@ done
 echo '{"default": [{"type": "insecureAcceptAnything"}]}' >"$PLACE/policy.json"
 
 # What the registry would give as debian:bookworm-slim: the least that Debian calls a system, without its documentation.
-perl "$PLACE/programs/usr/bin/mmdebstrap" --quiet --variant=minbase \
+PATH="$PWD/$PLACE/programs/usr/bin:$PATH" perl "$PLACE/programs/usr/bin/mmdebstrap" --quiet --variant=minbase \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
     bookworm "$PLACE/base.tar"
