@@ -1,10 +1,12 @@
 #!/bin/sh
 # Makes .tools/image: buildah, crun and a base image, for tests/integration/image, from Debian's packages. Safe to run again.
-# The tests build and run containers, for which they must be root; nothing is installed on the machine.
+# The tests build and run containers, for which they must be root. Only libraries are installed on the machine: buildah starts itself
+# anew without the environment in which it would find them elsewhere.
 set -eu
 
 cd "$(dirname "$0")/../../.."
-PACKAGES='buildah crun libassuan0 libdevmapper1.02.1 libgpgme11 libseccomp2 libyajl2 mmdebstrap'
+PACKAGES='buildah crun mmdebstrap'
+LIBRARIES='libassuan0 libdevmapper1.02.1 libgpgme11 libseccomp2 libyajl2'
 PLACE=.tools/image
 
 mkdir -p .tools
@@ -22,6 +24,8 @@ if ! download && ! { apt-get -qq update && download; }; then
     echo "install.sh: apt does not know all of $PACKAGES; run \"apt-get update\" as root, then this again" >&2
     exit 1
 fi
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $LIBRARIES >/dev/null
 for package in "$PLACE"/packages/*.deb; do
     dpkg -x "$package" "$PLACE/programs"
 done
